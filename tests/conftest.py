@@ -1,0 +1,83 @@
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+PACKAGE = Path(__file__).parents[1] / "pxrdbench"
+
+
+def drop_stale_kernels() -> None:
+    """Delete compiled kernels when any file with kernels has changed.
+
+    numba 0.68 looks at the file of a kernel only, not at the files of the kernels that
+    it calls: after an edit in one of those it would run the old code.
+    """
+    sources = [path.read_bytes() for path in sorted(PACKAGE.rglob("*.py"))]
+    kernels = b"".join(source for source in sources if b"njit" in source)
+    digest = hashlib.sha256(kernels).hexdigest()
+    stamp = PACKAGE / "__pycache__" / "kernels.digest"
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    for compiled in PACKAGE.rglob("*.nb[ic]"):
+        compiled.unlink(missing_ok=True)
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(digest)
+
+
+drop_stale_kernels()
+
+settings.register_profile("default", deadline=None)
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile("nightly", max_examples=2000, deadline=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real crystals and measurements, which is never committed."""
+    folder = os.environ.get("PXRDBENCH_TEST_DATA")
+    if not folder:
+        pytest.skip("PXRDBENCH_TEST_DATA is not set: no real data to test on")
+    path = Path(folder)
+    if not (path / "README.md").is_file():
+        pytest.fail(f"PXRDBENCH_TEST_DATA={folder} does not hold the test data")
+    return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-data",
+        action="store_true",
+        help="fail unless every test marked `data` ran",
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config) -> None:
+    if not config.getoption("--require-data"):
+        return
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if _is_data(r)]
+    passed = [r for r in terminalreporter.stats.get("passed", []) if _is_data(r)]
+    terminalreporter.write_line(
+        f"tests on real data: {len(passed)} passed, {len(skipped)} skipped"
+    )
+
+
+def pytest_sessionfinish(session, exitstatus) -> None:
+    if not session.config.getoption("--require-data") or exitstatus != 0:
+        return
+    stats = session.config.pluginmanager.get_plugin("terminalreporter").stats
+    ran = sum(_is_data(report) for report in stats.get("passed", []))
+    skipped = sum(_is_data(report) for report in stats.get("skipped", []))
+    if ran == 0 or skipped:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _is_data(report) -> bool:
+    return "data" in getattr(report, "keywords", {})

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Lint, types and tests, with the environment whose python is first on the path.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+ruff check .
+ruff format --check .
+mypy
+# Where the shared data are, the tests that need them must run.
+pytest ${PXRDBENCH_TEST_DATA:+--require-data} "$@"
