@@ -1,0 +1,1 @@
+"""What a crystal is, and how one is drawn."""

@@ -1,0 +1,358 @@
+"""The kernel behind ``draw_crystals``: one crystal after the other, no objects."""
+
+import numpy as np
+from numba import njit
+
+from pxrdbench.crystal.higher_symmetry import (
+    HigherSymmetry,
+    KernelSymmetry,
+    has_higher_symmetry,
+)
+from pxrdbench.crystal.prior import SamplingTables
+from pxrdbench.crystal.rng import (
+    STATE_SIZE,
+    STREAM_CRYSTAL,
+    Integer,
+    next_choice,
+    next_normal,
+    next_uniform,
+    seed_state,
+)
+
+# Why a draw was thrown away; rows of the report.
+(
+    ACCEPTED,
+    TOO_MANY_SITES,
+    ATOMS_TOO_LARGE,
+    VOLUME_TOO_LARGE,
+    EDGE_TOO_SHORT,
+    HIGHER_SYMMETRY,
+) = range(6)
+N_REASONS = 6
+
+# Collisions on positions without freedom before an element is given up, failures
+# before the number of elements is drawn again, and smallest volume of an atom [Å³]:
+# as in the reference implementation of Schopmans et al. (2023).
+_MOST_COLLISIONS = 50
+_MOST_FAILURES = 20
+_SMALLEST_ATOM = 0.75
+# A group that fails this often has no crystal that fits.
+_MOST_TRIES = 100_000
+# Where a kernel has fallen below 1e-9 of the nearest point's it counts as nothing.
+_CUT = 2.0 * 9.0 * np.log(10.0)
+# Flatter cells (volume below a tenth of a b c) or sharper angles [degrees] are no
+# conventional cells; the kernel density reaches there now and then.
+_FLATTEST = 0.01
+_SHARPEST = 20.0
+# No conventional cell of a crystal has a shorter edge [Å] (beryllium: 2.29), and a
+# much shorter one would leave a pattern without reflections.
+_SHORTEST_EDGE = 2.0
+
+
+@njit(cache=True, nogil=True)
+def _draw_sites(
+    state: np.ndarray,
+    tables: SamplingTables,
+    symmetry: KernelSymmetry,
+    row: Integer,
+    n_elements: Integer,
+    options: tuple[Integer, Integer, bool],
+    number: np.ndarray,
+    wyckoff: np.ndarray,
+) -> Integer:
+    """Draw elements and their positions; the number of sites, or -1: too many."""
+    _, max_sites, is_paper = options
+    space_group = tables.space_group[row]
+    first = symmetry.position_offset[space_group]
+    last = symmetry.position_offset[space_group + 1]
+    n_sites = 0
+    taken = np.uint64(0)
+    drawn = np.zeros(128, np.bool_)
+    for index in range(n_elements):
+        element = next_choice(state, tables.element[row], 0, tables.element.shape[1])
+        while drawn[element]:
+            element = next_choice(
+                state, tables.element[row], 0, tables.element.shape[1]
+            )
+        drawn[element] = True
+        repetitions = 1 + next_choice(
+            state, tables.repetitions[row], 0, tables.repetitions.shape[1]
+        )
+        if is_paper and index == n_elements - 1:
+            repetitions = 1
+        for _ in range(repetitions):
+            position = -1
+            for _ in range(_MOST_COLLISIONS + 1):
+                position = next_choice(state, tables.wyckoff, first, last)
+                bit = np.uint64(1) << np.uint64(position)
+                if symmetry.degrees_of_freedom[first + position] > 0:
+                    break
+                if taken & bit == np.uint64(0):
+                    taken |= bit
+                    break
+                position = -1
+            if position < 0:
+                break
+            if n_sites == max_sites:
+                return -1
+            number[n_sites] = element
+            wyckoff[n_sites] = position
+            n_sites += 1
+    return n_sites
+
+
+@njit(cache=True, nogil=True)
+def _draw_volume_factor(
+    state: np.ndarray, tables: SamplingTables, row: Integer, volume: float
+) -> float:
+    """Draw from the density of the factor, given the volume of the atoms.
+
+        p(f | V) = Σ_i K((V - V_i)/h_V) K((f - f_i)/h_f) / h_f / Σ_i K((V - V_i)/h_V)
+
+    A point i is found by rejection among those near V, then a normal deviate is
+    added. Factors that are not positive are drawn again.
+    """
+    first, last = tables.volume_offset[row], tables.volume_offset[row + 1]
+    points = tables.volume_atomic[first:last]
+    variance = tables.bandwidth[1] ** 2
+    right = np.searchsorted(points, volume)
+    nearest = np.inf
+    if right < len(points):
+        nearest = points[right] - volume
+    if right > 0:
+        nearest = min(nearest, volume - points[right - 1])
+    reach = np.sqrt(nearest**2 + _CUT * variance)
+    low = np.searchsorted(points, volume - reach)
+    high = np.searchsorted(points, volume + reach, side="right")
+    while True:
+        point = low + int(next_uniform(state) * (high - low))
+        excess = nearest**2 - (points[point] - volume) ** 2
+        if next_uniform(state) < np.exp(excess / (2.0 * variance)):
+            factor = tables.volume_factor[first + point]
+            factor += tables.bandwidth[0] * next_normal(state)
+            if factor > 0.0:
+                return float(factor)
+
+
+@njit(cache=True, nogil=True)
+def _add_normal(state: np.ndarray, kernel: np.ndarray, values: np.ndarray) -> None:
+    """Add a normal deviate whose covariance is kernel times its transpose."""
+    deviate = np.zeros(len(values))
+    for column in range(len(values)):
+        # Columns that a lattice type fixes have no width, and use up no number.
+        if kernel[column, column] > 0.0:
+            deviate[column] = next_normal(state)
+            for other in range(column + 1):
+                values[column] += kernel[column, other] * deviate[other]
+
+
+@njit(cache=True, nogil=True)
+def _squared_volume(angles: np.ndarray) -> float:
+    """Square of V / (a b c); negative where three angles [degrees] close no cell."""
+    cosines = np.cos(np.radians(angles))
+    for axis in range(3):
+        if angles[axis] == 90.0:
+            cosines[axis] = 0.0
+    squared = 1.0 + 2.0 * cosines[0] * cosines[1] * cosines[2]
+    return float(squared - cosines[0] ** 2 - cosines[1] ** 2 - cosines[2] ** 2)
+
+
+@njit(cache=True, nogil=True)
+def _draw_lattice(
+    state: np.ndarray,
+    tables: SamplingTables,
+    lattice_type: Integer,
+    volume: float,
+    is_paper: bool,
+    lattice: np.ndarray,
+) -> None:
+    """Draw the shape of a cell, and scale it to the volume.
+
+    The paper preset smooths a, b, c over the cube root of the volume, as the
+    reference implementation does: its cells miss the volume by some percent.
+    """
+    first = tables.shape_offset[lattice_type]
+    n_shapes = tables.shape_offset[lattice_type + 1] - first
+    shape = np.empty(5)
+    if n_shapes == 0:
+        # A cubic cell has no shape to draw, and no points.
+        lattice[:3] = volume ** (1.0 / 3.0)
+        lattice[3:] = 90.0
+        return
+    while True:
+        shape[:] = tables.shape[first + int(next_uniform(state) * n_shapes)]
+        if not is_paper:
+            _add_normal(state, tables.shape_kernel[lattice_type], shape)
+        lattice[0] = 1.0
+        # The exponential of zero is one: equal lengths stay equal.
+        lattice[1:3] = np.exp(shape[:2])
+        lattice[3:] = shape[2:]
+        squared = _squared_volume(lattice[3:])
+        if is_paper:
+            lattice[:3] /= (lattice[1] * lattice[2] * np.sqrt(squared)) ** (1.0 / 3.0)
+            _add_normal(state, tables.scaled_kernel[lattice_type], lattice)
+            if tables.scaled_kernel[lattice_type, 1, 1] == 0.0:
+                lattice[1] = lattice[0]
+            squared = _squared_volume(lattice[3:])
+        if (
+            squared > _FLATTEST
+            and lattice[:3].min() > 0.0
+            and lattice[3:].min() > _SHARPEST
+            and lattice[3:].max() < 180.0 - _SHARPEST
+        ):
+            break
+    if is_paper:
+        lattice[:3] *= volume ** (1.0 / 3.0)
+    else:
+        unit = lattice[1] * lattice[2] * np.sqrt(squared)
+        lattice[:3] *= (volume / unit) ** (1.0 / 3.0)
+
+
+@njit(cache=True, nogil=True)
+def _place_sites(
+    state: np.ndarray,
+    symmetry: KernelSymmetry,
+    first: Integer,
+    wyckoff: np.ndarray,
+    fract: np.ndarray,
+) -> None:
+    """Draw the free coordinates of each position uniformly."""
+    point = np.zeros(3)
+    for site in range(len(wyckoff)):
+        row = first + wyckoff[site]
+        for axis in range(3):
+            point[axis] = 0.0
+            if symmetry.uses_coordinate[row, axis]:
+                point[axis] = next_uniform(state)
+        for axis in range(3):
+            fract[site, axis] = symmetry.first_translation[row, axis] + (
+                symmetry.first_rotation[row, axis, 0] * point[0]
+                + symmetry.first_rotation[row, axis, 1] * point[1]
+                + symmetry.first_rotation[row, axis, 2] * point[2]
+            )
+
+
+@njit(cache=True, nogil=True)
+def _draw_one(
+    state: np.ndarray,
+    tables: SamplingTables,
+    symmetry: KernelSymmetry,
+    higher: HigherSymmetry,
+    row: Integer,
+    options: tuple[Integer, Integer, bool],
+    max_volume: float,
+    lattice: np.ndarray,
+    fract: np.ndarray,
+    number: np.ndarray,
+    wyckoff: np.ndarray,
+    report: np.ndarray,
+) -> Integer:
+    """Draw one crystal of a group; the number of its sites, or -1: none fits."""
+    space_group = tables.space_group[row]
+    first = symmetry.position_offset[space_group]
+    n_elements = 0
+    for attempt in range(_MOST_TRIES):
+        if attempt % _MOST_FAILURES == 0:
+            n_elements = 1 + next_choice(
+                state, tables.n_elements[row], 0, tables.n_elements.shape[1]
+            )
+        n_sites = _draw_sites(
+            state, tables, symmetry, row, n_elements, options, number, wyckoff
+        )
+        if n_sites < 0:
+            report[TOO_MANY_SITES, space_group] += 1
+            continue
+        if has_higher_symmetry(
+            space_group, number[:n_sites], wyckoff[:n_sites], symmetry, higher
+        ):
+            report[HIGHER_SYMMETRY, space_group] += 1
+            continue
+        n_atoms = 0.0
+        atoms = 0.0
+        for site in range(n_sites):
+            multiplicity = symmetry.multiplicity[first + wyckoff[site]]
+            n_atoms += multiplicity
+            atoms += multiplicity * symmetry.atomic_volume[number[site]]
+        if atoms > tables.volume_atomic[tables.volume_offset[row + 1] - 1]:
+            report[ATOMS_TOO_LARGE, space_group] += 1
+            continue
+        volume = atoms * _draw_volume_factor(state, tables, row, atoms)
+        volume = max(volume, _SMALLEST_ATOM * n_atoms)
+        if volume > max_volume:
+            report[VOLUME_TOO_LARGE, space_group] += 1
+            continue
+        kind = symmetry.lattice_type[space_group]
+        _draw_lattice(state, tables, kind, volume, options[2], lattice)
+        if lattice[:3].min() < _SHORTEST_EDGE:
+            report[EDGE_TOO_SHORT, space_group] += 1
+            continue
+        _place_sites(state, symmetry, first, wyckoff[:n_sites], fract)
+        report[ACCEPTED, space_group] += 1
+        return int(n_sites)
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def draw_block(
+    tables: SamplingTables,
+    symmetry: KernelSymmetry,
+    higher: HigherSymmetry,
+    key: tuple[Integer, Integer],
+    options: tuple[Integer, Integer, bool],
+    max_volume: float,
+    lattice: np.ndarray,
+    space_group: np.ndarray,
+    site_offset: np.ndarray,
+    sites: tuple[np.ndarray, np.ndarray, np.ndarray],
+    report: np.ndarray,
+) -> Integer:
+    """Draw crystals until all are done or the room for sites may not last.
+
+    Args:
+        tables: Of the prior.
+        symmetry: Of all groups.
+        higher: Occupations that give more symmetry.
+        key: Seed, and index of the first sample of the batch.
+        options: First crystal of the batch to draw, most sites of a crystal, and
+            whether the last element holds one position.
+        max_volume: Of a conventional cell [Å³].
+        lattice: Filled: one row a crystal.
+        space_group: Filled.
+        site_offset: Filled after the first crystal drawn.
+        sites: Fractional coordinates, atomic numbers and Wyckoff indices, filled
+            from the first row on.
+        report: Counts by reason and group, increased.
+
+    Returns:
+        The crystal to go on with; -1 - i where crystal i cannot be drawn.
+    """
+    seed, start = key
+    first, max_sites, _ = options
+    fract, number, wyckoff = sites
+    state = np.zeros(STATE_SIZE, np.uint64)
+    used = 0
+    for index in range(first, len(space_group)):
+        if used + max_sites > len(number):
+            return index
+        seed_state(state, seed, STREAM_CRYSTAL, start + np.uint64(index), 0)
+        row = next_choice(state, tables.group, 0, len(tables.group))
+        space_group[index] = tables.space_group[row]
+        n_sites = _draw_one(
+            state,
+            tables,
+            symmetry,
+            higher,
+            row,
+            options,
+            max_volume,
+            lattice[index],
+            fract[used:],
+            number[used:],
+            wyckoff[used:],
+            report,
+        )
+        if n_sites < 0:
+            return -1 - index
+        used += n_sites
+        site_offset[index + 1] = site_offset[index] + n_sites
+    return len(space_group)

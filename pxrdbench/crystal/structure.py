@@ -1,0 +1,276 @@
+"""Crystals: one asymmetric unit, and many of them as arrays."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float64, Int8, Int16, Int64
+
+from pxrdbench.errors import CrystalError
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+# Order by atomic number; index 0 is no element.
+_SYMBOLS = """
+X  H  He Li Be B  C  N  O  F  Ne Na Mg Al Si P  S  Cl Ar K  Ca Sc Ti V  Cr Mn Fe Co Ni
+Cu Zn Ga Ge As Se Br Kr Rb Sr Y  Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I  Xe
+Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W  Re Os Ir Pt Au Hg
+Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U  Np Pu Am Cm Bk Cf
+"""
+ELEMENT_SYMBOLS: tuple[str, ...] = tuple(_SYMBOLS.split())
+ATOMIC_NUMBERS: dict[str, int] = {s: z for z, s in enumerate(ELEMENT_SYMBOLS) if z}
+
+# Letters of Wyckoff positions by index; group 47 needs the 27th.
+WYCKOFF_LETTERS = "abcdefghijklmnopqrstuvwxyzA"
+
+
+@dataclass(frozen=True)
+class Site:
+    """One species on one position of the asymmetric unit.
+
+    Attributes:
+        element: Chemical symbol, without charge.
+        wyckoff_letter: Letter of the position in the standard setting.
+        fract: Fractional coordinates of a representative that lies on the first
+            coordinate triplet of the position (for ``(x, 2x, z)``: y = 2x).
+        occupancy: Fraction of the position that this species fills, (0, 1].
+        b_iso: Isotropic displacement B = 8π²⟨u²⟩ [Å²].
+        charge: Formal charge; 0 scatters as the neutral atom.
+    """
+
+    element: str
+    wyckoff_letter: str
+    fract: tuple[float, float, float]
+    occupancy: float = 1.0
+    b_iso: float = 0.0
+    charge: int = 0
+
+
+@dataclass(frozen=True)
+class Crystal:
+    """The asymmetric unit of a crystal in the standard setting.
+
+    Standard setting: unique axis b, hexagonal axes for rhombohedral groups, origin
+    choice 2 (International Tables A).
+
+    Attributes:
+        space_group: Number in the International Tables, 1-230.
+        lattice: a, b, c [Å], alpha, beta, gamma [degrees] of the conventional cell.
+        sites: Species on positions; several on one position share ``fract``.
+    """
+
+    space_group: int
+    lattice: tuple[float, float, float, float, float, float]
+    sites: tuple[Site, ...]
+
+    @classmethod
+    def from_pymatgen(cls, structure: "Structure", symprec: float = 0.01) -> "Crystal":
+        """Find the asymmetric unit of a structure in the standard setting.
+
+        Args:
+            structure: Any cell: primitive, conventional, P1, disordered. A site
+                property ``b_iso`` [Å²] is taken over.
+            symprec: How far atoms may be from where symmetry wants them [Å].
+
+        Raises:
+            CrystalError: If a species is no element from H to Cf, an occupancy is
+                not in (0, 1], or no symmetry is found.
+        """
+        from pxrdbench.crystal.conversion import crystal_from_pymatgen
+
+        return crystal_from_pymatgen(structure, symprec)
+
+    def to_pymatgen(self) -> "Structure":
+        """Expand to all atoms of the conventional cell.
+
+        Raises:
+            CrystalError: If a Wyckoff letter is not one of the group.
+        """
+        from pxrdbench.crystal.conversion import crystal_to_pymatgen
+
+        return crystal_to_pymatgen(self)
+
+    @property
+    def volume(self) -> float:
+        """Volume of the conventional cell [Å³]."""
+        return float(cell_volumes(np.array([self.lattice]))[0])
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalBatch:
+    """Crystals as ragged arrays: sites of crystal i are rows offset[i]:offset[i+1].
+
+    Attributes:
+        lattice: a, b, c [Å], alpha, beta, gamma [degrees], one row a crystal.
+        space_group: Number in the International Tables, 1-230.
+        site_offset: First site of each crystal, and the number of all sites.
+        fract: Fractional coordinates of the representatives (see ``Site``).
+        atomic_number: Of each site.
+        wyckoff_index: Position in the group: 0 is letter a, the general one is last.
+        occupancy: Fraction of the position filled, (0, 1].
+        b_iso: Isotropic displacement B [Å²].
+        charge: Formal charge, 0 for neutral atoms.
+    """
+
+    lattice: Float64[np.ndarray, "batch 6"]
+    space_group: Int16[np.ndarray, " batch"]
+    site_offset: Int64[np.ndarray, " batch_and_one"]
+    fract: Float64[np.ndarray, "sites 3"]
+    atomic_number: Int16[np.ndarray, " sites"]
+    wyckoff_index: Int16[np.ndarray, " sites"]
+    occupancy: Float64[np.ndarray, " sites"]
+    b_iso: Float64[np.ndarray, " sites"]
+    charge: Int8[np.ndarray, " sites"]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            getattr(self, field.name).flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.space_group)
+
+    def __getitem__(self, index: int) -> Crystal:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"crystal {index} of a batch of {len(self)}")
+        index %= len(self)
+        rows = range(self.site_offset[index], self.site_offset[index + 1])
+        return Crystal(
+            space_group=int(self.space_group[index]),
+            lattice=tuple(self.lattice[index].tolist()),
+            sites=tuple(
+                Site(
+                    element=ELEMENT_SYMBOLS[self.atomic_number[row]],
+                    wyckoff_letter=WYCKOFF_LETTERS[self.wyckoff_index[row]],
+                    fract=tuple(self.fract[row].tolist()),
+                    occupancy=float(self.occupancy[row]),
+                    b_iso=float(self.b_iso[row]),
+                    charge=int(self.charge[row]),
+                )
+                for row in rows
+            ),
+        )
+
+    def __iter__(self) -> Iterator[Crystal]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def volume(self) -> Float64[np.ndarray, " batch"]:
+        """Volume of each conventional cell [Å³]."""
+        return cell_volumes(self.lattice)
+
+    def check(self) -> None:
+        """Refuse crystals that cannot be: cells, groups, positions, numbers.
+
+        Raises:
+            CrystalError: It names the first crystal at fault, its value and the
+                bound, and holds the ``index``.
+        """
+        from pxrdbench.crystal.validation import check_crystals
+
+        check_crystals(self)
+
+    @classmethod
+    def from_crystals(cls, crystals: Sequence[Crystal]) -> "CrystalBatch":
+        """Gather crystals into arrays, and check them.
+
+        Raises:
+            CrystalError: If a crystal cannot be (see ``check``), or an element or
+                Wyckoff letter is unknown; it names the crystal's index.
+        """
+        sites = [site for crystal in crystals for site in crystal.sites]
+        counts = [len(crystal.sites) for crystal in crystals]
+        owner = np.repeat(np.arange(len(crystals)), counts)
+        for index, site in zip(owner, sites, strict=True):
+            if site.element not in ATOMIC_NUMBERS:
+                raise CrystalError(
+                    f"crystal {index}: unknown element {site.element!r}; "
+                    "symbols H to Cf are known",
+                    index=int(index),
+                )
+            if len(site.wyckoff_letter) != 1 or (
+                site.wyckoff_letter not in WYCKOFF_LETTERS
+            ):
+                raise CrystalError(
+                    f"crystal {index}: unknown Wyckoff letter {site.wyckoff_letter!r}",
+                    index=int(index),
+                )
+        batch = cls(
+            lattice=np.array([c.lattice for c in crystals], np.float64).reshape(-1, 6),
+            space_group=np.array([c.space_group for c in crystals], np.int16),
+            site_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            fract=np.array([s.fract for s in sites], np.float64).reshape(-1, 3),
+            atomic_number=np.array(
+                [ATOMIC_NUMBERS[s.element] for s in sites], np.int16
+            ),
+            wyckoff_index=np.array(
+                [WYCKOFF_LETTERS.index(s.wyckoff_letter) for s in sites], np.int16
+            ),
+            occupancy=np.array([s.occupancy for s in sites], np.float64),
+            b_iso=np.array([s.b_iso for s in sites], np.float64),
+            charge=np.array([s.charge for s in sites], np.int8),
+        )
+        batch.check()
+        return batch
+
+
+def cell_volumes(
+    lattice: Float64[np.ndarray, "batch 6"],
+) -> Float64[np.ndarray, " batch"]:
+    """Volume [Å³] of cells a, b, c [Å], alpha, beta, gamma [degrees].
+
+        V = a b c √(1 - cos²α - cos²β - cos²γ + 2 cos α cos β cos γ)
+
+    The volume of angles that close no cell is NaN.
+    """
+    # Exact zeros for right angles, so that equal cells have equal volumes.
+    cosines = np.where(lattice[:, 3:] == 90.0, 0.0, np.cos(np.radians(lattice[:, 3:])))
+    squared = 1.0 - (cosines**2).sum(axis=1) + 2.0 * cosines.prod(axis=1)
+    volume: np.ndarray = lattice[:, :3].prod(axis=1) * np.sqrt(
+        np.where(squared > 0.0, squared, np.nan)
+    )
+    return volume
+
+
+def lattice_matrix(lattice: Float64[np.ndarray, " 6"]) -> Float64[np.ndarray, "3 3"]:
+    """Cell vectors as rows [Å]: a along x, b in the plane of x and y.
+
+    ``fract @ lattice_matrix(lattice)`` are Cartesian coordinates.
+    """
+    a, b, c = lattice[:3]
+    cosines = np.where(lattice[3:] == 90.0, 0.0, np.cos(np.radians(lattice[3:])))
+    cos_alpha, cos_beta, cos_gamma = cosines
+    sin_gamma = np.sqrt(1.0 - cos_gamma**2)
+    c_y = (cos_alpha - cos_beta * cos_gamma) / sin_gamma
+    c_z = np.sqrt(1.0 - cos_beta**2 - c_y**2)
+    return np.array(
+        [
+            [a, 0.0, 0.0],
+            [b * cos_gamma, b * sin_gamma, 0.0],
+            [c * cos_beta, c * c_y, c * c_z],
+        ]
+    )
+
+
+_Lattice = tuple[float, float, float, float, float, float]
+
+
+def symmetric_lattice(space_group: int, lattice: _Lattice) -> _Lattice:
+    """Nearest cell that the group's lattice type allows, in the standard setting.
+
+    Equal lengths become their mean, fixed angles 90 or 120 degrees.
+    """
+    a, b, c, _, beta, _ = lattice
+    if space_group <= 2:
+        return lattice
+    if space_group <= 15:
+        return a, b, c, 90.0, beta, 90.0
+    if space_group <= 74:
+        return a, b, c, 90.0, 90.0, 90.0
+    if space_group <= 142:
+        return (a + b) / 2, (a + b) / 2, c, 90.0, 90.0, 90.0
+    if space_group <= 194:
+        return (a + b) / 2, (a + b) / 2, c, 90.0, 90.0, 120.0
+    mean = (a + b + c) / 3
+    return mean, mean, mean, 90.0, 90.0, 90.0
