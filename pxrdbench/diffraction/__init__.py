@@ -1,0 +1,1 @@
+"""From a crystal to a pattern: pure functions on batches."""

@@ -1,0 +1,123 @@
+"""Kernels that sort, merge and thin out lists of peaks."""
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numba import njit
+
+# Reflections closer than this are one peak [degrees]; pymatgen's TWO_THETA_TOL.
+_MERGE_WITHIN = 1e-5
+
+Doubles = Float64[np.ndarray, " reflections"]
+
+
+@njit(cache=True, nogil=True)
+def clear_outside(
+    two_theta: Doubles,
+    low: float,
+    high: float,
+    intensity: Doubles,
+) -> float:
+    """Clear what lies outside the range; return the largest intensity left."""
+    largest = 0.0
+    for r in range(two_theta.shape[0]):
+        inside = (two_theta[r] >= low) & (two_theta[r] <= high)
+        value = intensity[r] if inside else 0.0
+        intensity[r] = value
+        largest = value if value > largest else largest
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def sort_by_angle(
+    two_theta: Doubles,
+    intensity: Doubles,
+    smallest: float,
+    low: float,
+    high: float,
+    keys: Doubles,
+    order: Int64[np.ndarray, " reflections"],
+    buckets: Int64[np.ndarray, " reflections_and_one"],
+) -> int:
+    """List reflections above ``smallest`` ascending in 2θ; return how many.
+
+    A counting sort into about as many buckets as reflections, and an insertion sort
+    for what shares a bucket.
+    """
+    n = two_theta.shape[0]
+    scale = n / (high - low) * (1.0 - 1e-12)
+    for b in range(n + 1):
+        buckets[b] = 0
+    count = 0
+    for r in range(n):
+        if intensity[r] > smallest:
+            buckets[int((two_theta[r] - low) * scale) + 1] += 1
+            count += 1
+    for b in range(n):
+        buckets[b + 1] += buckets[b]
+    for r in range(n):
+        if intensity[r] > smallest:
+            b = int((two_theta[r] - low) * scale)
+            keys[buckets[b]] = two_theta[r]
+            order[buckets[b]] = r
+            buckets[b] += 1
+    for i in range(1, count):
+        key, index = keys[i], order[i]
+        j = i - 1
+        while j >= 0 and keys[j] > key:
+            keys[j + 1], order[j + 1] = keys[j], order[j]
+            j -= 1
+        keys[j + 1], order[j + 1] = key, index
+    return count
+
+
+@njit(cache=True, nogil=True)
+def merge_neighbours(
+    keys: Doubles,
+    order: Int64[np.ndarray, " reflections"],
+    intensity: Doubles,
+    count: int,
+    cut: float,
+    use_mean: bool,
+    first_out: int,
+    angle_out: Float64[np.ndarray, " room"],
+    intensity_out: Float64[np.ndarray, " room"],
+    source_out: Int64[np.ndarray, " room"],
+) -> int:
+    """Merge neighbours, drop the weak; return the end of what was written."""
+    end = first_out
+    largest = 0.0
+    i = 0
+    while i < count:
+        start = keys[i]
+        total, moment = 0.0, 0.0
+        source_out[end] = order[i]
+        while i < count and keys[i] - start < _MERGE_WITHIN:
+            value = intensity[order[i]]
+            total += value
+            moment += value * (keys[i] - start)
+            i += 1
+        angle_out[end] = start + moment / total if use_mean else start
+        intensity_out[end] = total
+        largest = total if total > largest else largest
+        end += 1
+    kept = first_out
+    for j in range(first_out, end):
+        if intensity_out[j] > cut * largest:
+            angle_out[kept] = angle_out[j]
+            intensity_out[kept] = intensity_out[j]
+            source_out[kept] = source_out[j]
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def lengthen(
+    array: np.ndarray,
+    length: int,
+) -> np.ndarray:
+    """A copy with room for more."""
+    result = np.empty(length, array.dtype)
+    # Loops and not slices here and below: numba compiles them in half the time.
+    for i in range(array.shape[0]):
+        result[i] = array[i]
+    return result
