@@ -1,0 +1,1 @@
+"""Real crystals and real measurements, from files."""
