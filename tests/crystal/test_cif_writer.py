@@ -31,10 +31,9 @@ SPINEL_LIKE = Crystal(
 
 
 def read_with_gemmi(text):
-    small = gemmi.make_small_structure_from_block(
+    return gemmi.make_small_structure_from_block(
         gemmi.cif.read_string(text).sole_block()
     )
-    return small
 
 
 def atoms_of_gemmi(small):
