@@ -117,7 +117,12 @@ def _read_pymatgen(text: str) -> Any:
     from pymatgen.io.cif import CifParser
 
     # Sums of rounded occupancies end a little above one.
-    parser = CifParser.from_str(text, occupancy_tolerance=1.05, check_cif=False)
+    parser = CifParser.from_str(
+        text,
+        occupancy_tolerance=1.05,
+        frac_tolerance=0.0 if _is_precise(text) else 1e-4,
+        check_cif=False,
+    )
     (structure,) = parser.parse_structures(primitive=False, on_error="raise")
     (tags,) = parser.as_dict().values()
     if any("Defaulting to P1" in warning for warning in parser.warnings):
@@ -127,6 +132,19 @@ def _read_pymatgen(text: str) -> Any:
         "b_iso", [displacement.get(site.label, 0.0) for site in structure]
     )
     return structure
+
+
+def _is_precise(text: str) -> bool:
+    """Whether coordinates have so many decimals that 0.33341 is not a third."""
+    import gemmi
+
+    try:
+        block = gemmi.cif.read_string(text).sole_block()
+        values = list(block.find_values("_atom_site_fract_x"))
+    except (ValueError, RuntimeError):
+        return False
+    decimals = [re.sub(r"[(].*|.*[.]", "", value) for value in values]
+    return max(map(len, decimals), default=0) >= 6
 
 
 def _refuse_unknown_symmetry(tags: dict[str, Any]) -> None:
