@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from pxrdbench.crystal.batches import take_crystals
+from pxrdbench.crystal.cell_pictures import symbol_text
 from pxrdbench.crystal.generator import draw_crystals
 from pxrdbench.crystal.prior import load_prior
-from pxrdbench.crystal.prior_figures import _symbol, draw_prior_figures
+from pxrdbench.crystal.prior_figures import draw_prior_figures
 from pxrdbench.crystal.prior_report import (
     DESCRIPTORS,
     compare_crystals,
@@ -106,9 +107,9 @@ def test_a_prior_beside_crystals_and_another(drawn):
 
 
 def test_symbols_are_typeset():
-    assert _symbol(227) == r"$Fd\bar{3}m$"
-    assert _symbol(14) == "$P2_1/c$"
-    assert _symbol(2) == r"$P\bar{1}$"
+    assert symbol_text(227) == r"$Fd\bar{3}m$"
+    assert symbol_text(14) == "$P2_1/c$"
+    assert symbol_text(2) == r"$P\bar{1}$"
 
 
 @pytest.mark.parametrize("with_real", [True, False])
