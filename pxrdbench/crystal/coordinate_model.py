@@ -11,7 +11,7 @@ the method of ``CoordinateModel``.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float64
@@ -34,6 +34,7 @@ from pxrdbench.errors import PriorError
 _FIRST_BLOCK = 2**31
 
 
+@runtime_checkable
 class CoordinateModel(Protocol):
     """Draws the free coordinates of crystals that are otherwise complete."""
 
@@ -258,7 +259,7 @@ def _closest_ratio(
                     moved += rotation[image, axis, column] * fract[other, column]
                 difference[axis] = moved - fract[site, axis]
             # The first operator of an orbit is the identity.
-            is_itself = other == site and image == offset[row]
+            is_itself = bool(other == site and image == offset[row])
             squared = _squared_distance(difference, matrix, is_itself)
             closest = min(closest, np.sqrt(squared) / both)
             if closest < least:

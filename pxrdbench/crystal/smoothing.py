@@ -24,16 +24,14 @@ draws the same on every machine.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 
 from pxrdbench.crystal.higher_symmetry import (
-    has_higher_symmetry,
-    kernel_symmetry,
-    load_higher_symmetry,
+    characteristic_positions,
+    fewest_atoms,
 )
 from pxrdbench.crystal.prior import Prior, Smoothing
 from pxrdbench.crystal.prior_statistics import (
@@ -267,46 +265,6 @@ def _raise_characteristic(
             share = np.maximum(rate[needed], 1e-6)
             raised[needed] = share * least / share.sum()
     return raised
-
-
-@cache
-def characteristic_positions() -> Bool[np.ndarray, " 1731"]:
-    """Whether atoms on a position alone have the symmetry of its group, and no more.
-
-    A position with freedom is held three times: one or two orbits of a polar group can
-    always be shifted onto a centre or mirror. The general position is characteristic
-    in every group.
-    """
-    tables = load_symmetry_tables()
-    return np.array(
-        [
-            not has_higher_symmetry(
-                int(group),
-                np.ones(n_sites, np.int16),
-                np.full(n_sites, row - tables.position_offset[group], np.int16),
-                kernel_symmetry(),
-                load_higher_symmetry(),
-            )
-            for row, (group, n_sites) in enumerate(
-                zip(
-                    position_groups(),
-                    np.where(tables.degrees_of_freedom > 0, 3, 1),
-                    strict=True,
-                )
-            )
-        ]
-    )
-
-
-def fewest_atoms() -> Int64[np.ndarray, " 231"]:
-    """Smallest multiplicity of a characteristic position of each group; 1 for none."""
-    tables = load_symmetry_tables()
-    characteristic = characteristic_positions()
-    fewest = np.ones(231, np.int64)
-    for group in range(1, 231):
-        rows = np.array(tables.position_rows(group))
-        fewest[group] = tables.multiplicity[rows[characteristic[rows]]].min()
-    return fewest
 
 
 def _smooth_by_element(

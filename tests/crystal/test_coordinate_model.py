@@ -95,7 +95,9 @@ def test_distant_atoms_are_apart():
 
 def test_crowded_cells_keep_the_best():
     """One atom in a cell too small has itself for a neighbour; it stays anyhow."""
-    tiny = Crystal(2, (2.0, 2.0, 2.0, 80.0, 85.0, 95.0), (Site("Cs", "i", (0, 0, 0)),))
+    tiny = Crystal(
+        2, (2.0, 2.0, 2.0, 80.0, 85.0, 95.0), (Site("Cs", "i", (0.0, 0.0, 0.0)),)
+    )
     fract = DistantCoordinates().place(CrystalBatch.from_crystals([tiny]), 1, 0)
     assert np.isfinite(fract).all()
 

@@ -8,7 +8,7 @@ from numba import config
 from scipy import stats
 
 from pxrdbench.crystal.generator import draw_crystals, draw_crystals_with_report
-from pxrdbench.crystal.generator_kernel import _draw_lattice, _draw_volume_factor
+from pxrdbench.crystal.generator_cell import draw_lattice, draw_volume_factor
 from pxrdbench.crystal.higher_symmetry_build import find_group
 from pxrdbench.crystal.prior import fit_prior, load_prior
 from pxrdbench.crystal.rng import STATE_SIZE, STREAM_CRYSTAL, seed_state
@@ -167,7 +167,7 @@ def test_volume_factor_has_the_conditional_density():
         weight = np.exp(-0.5 * ((volume - atomic) / h_atomic) ** 2)
         weight = weight / weight.sum()
         values = [
-            _draw_volume_factor(state, PRIOR.tables, row, volume) for _ in range(2000)
+            draw_volume_factor(state, PRIOR.tables, row, volume) for _ in range(2000)
         ]
 
         def cumulative(x, weight=weight):
@@ -203,7 +203,7 @@ def test_cells_have_the_volume_drawn(kind):
     lattice = np.empty((500, 6))
     volume = np.geomspace(10.0, 7000.0, 500)
     for row, wanted in zip(lattice, volume, strict=True):
-        _draw_lattice(state, PRIOR.tables, kind, wanted, False, row)
+        draw_lattice(state, PRIOR.tables, kind, wanted, False, row)
     np.testing.assert_allclose(cell_volumes(lattice), volume, rtol=1e-12)
 
 

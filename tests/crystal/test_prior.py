@@ -143,17 +143,18 @@ def test_positions_by_element(tmp_path):
     assert again.digest == own.digest
     assert np.array_equal(again.wyckoff_element, own.wyckoff_element)
     # Sodium was seen on a only; without the choice by element it goes anywhere.
-    drawn = draw_crystals(own, 1, 0, 300)
+    count = 60
+    drawn = draw_crystals(own, 1, 0, count)
     sodium = drawn.atomic_number == ATOMIC_NUMBERS["Na"]
-    assert sodium.sum() > 50
+    assert sodium.sum() > 10
     alone = (
         np.diff(drawn.site_offset)[
-            np.repeat(np.arange(300), np.diff(drawn.site_offset))
+            np.repeat(np.arange(count), np.diff(drawn.site_offset))
         ]
         == 2
     )
     assert (drawn.wyckoff_index[sodium & alone] == 0).all()
-    free = draw_crystals(replace(own, wyckoff_element=None), 1, 0, 300)
+    free = draw_crystals(replace(own, wyckoff_element=None), 1, 0, count)
     assert (free.wyckoff_index[free.atomic_number == ATOMIC_NUMBERS["Na"]] > 0).any()
 
 

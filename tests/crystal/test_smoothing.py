@@ -6,11 +6,10 @@ from numba import config
 
 from pxrdbench.crystal.generator import draw_crystals, draw_crystals_with_report
 from pxrdbench.crystal.generator_check import two_sample_distance
+from pxrdbench.crystal.higher_symmetry import characteristic_positions, fewest_atoms
 from pxrdbench.crystal.prior import Smoothing, fit_prior, load_prior
 from pxrdbench.crystal.smoothing import (
     WEIGHT_UNIT,
-    characteristic_positions,
-    fewest_atoms,
     most_frequent_groups,
     smooth_prior,
 )
@@ -102,7 +101,7 @@ def test_thin_groups_borrow_from_their_point_group():
         Crystal(
             216,
             (5.4 + 0.1 * i,) * 3 + (90.0,) * 3,
-            (Site("Zn", "a", (0, 0, 0)), Site("S", "c", (0.25, 0.25, 0.25))),
+            (Site("Zn", "a", (0.0, 0.0, 0.0)), Site("S", "c", (0.25, 0.25, 0.25))),
         )
         for i in range(2)
     ]
@@ -110,7 +109,7 @@ def test_thin_groups_borrow_from_their_point_group():
         Crystal(
             215,
             (4.0 + 0.01 * i,) * 3 + (90.0,) * 3,
-            (Site("Cu", "a", (0, 0, 0)), Site("Br", "e", (0.2, 0.2, 0.2))),
+            (Site("Cu", "a", (0.0, 0.0, 0.0)), Site("Br", "e", (0.2, 0.2, 0.2))),
         )
         for i in range(100)
     ]
@@ -146,12 +145,9 @@ def test_a_group_that_needs_a_rare_position_gets_it(everything):
 
 
 def test_a_lattice_type_with_few_cells_borrows_ratios():
+    iron = Site("Fe", "e", (0.1, 0.2, 0.3))
     cells = [
-        Crystal(
-            14,
-            (5, 6 + 0.1 * i, 7 - 0.1 * i, 90, 100 + i, 90),
-            (Site("Fe", "e", (0.1,) * 3),),
-        )
+        Crystal(14, (5.0, 6 + i / 9, 7 - i / 9, 90.0, 100.0 + i, 90.0), (iron,))
         for i in range(12)
     ]
     raw, _ = fit_prior(CrystalBatch.from_crystals(cells), name="x", min_crystals=1)
