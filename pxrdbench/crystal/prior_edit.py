@@ -185,13 +185,13 @@ def bin_prior(
 
     * groups of less than ``fewest`` crystals are left out;
     * points of a group are sorted by the volume of their atoms and cut into runs of
-      ``fewest`` or more, each of which shares the mean volume; within a run the
-      factors are replaced by the run's quantiles, on a lattice of the kernel's width;
+      ``fewest`` or more, each of which shares the mean volume; the factors of a run
+      are rounded to the kernel's width and sorted;
     * shapes are rounded to the width of their kernel and sorted, so that neither value
       nor order tells of one crystal.
 
-    All else in a prior are counts. The result is drawn from as any other; densities
-    differ from the original's by less than their kernels' widths.
+    All else in a prior are counts, of one crystal too: that some crystal of a group
+    holds an element or a position stays visible. The result is drawn from as any other.
 
     Args:
         prior: As fitted, or smoothed.
