@@ -223,7 +223,8 @@ def run_prior_fit(
     for reason, count in read_report.reasons.items():
         console.print(f"not read: {count:,} — {reason}")
     for reason, count in report.left_out.items():
-        console.print(f"left out: {count:,} — {reason}")
+        if count:
+            console.print(f"left out: {count:,} — {reason}")
     if report.unrepresented:
         console.print(
             f"left out: {sum(report.unrepresented.values()):,} — of "
