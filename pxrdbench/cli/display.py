@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -12,6 +12,8 @@ from rich.table import Table
 
 # Lines are left to the terminal to wrap: in a log they stay whole.
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 110
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
@@ -135,5 +137,6 @@ def make_table(title: str, columns: tuple[str, ...]) -> Table:
     """Make a table whose first column is text and whose others are numbers."""
     table = Table(title=title, title_justify="left", title_style="bold")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(column, justify=justify, no_wrap=True)
     return table

@@ -1,0 +1,44 @@
+"""What the README shows is what a user gets."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import pxrdbench as px
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_python_runs(capsys):
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), {})  # noqa: S102 - our own text
+    assert "(256, 8501)" in capsys.readouterr().out
+
+
+def test_split_looks_as_shown():
+    shown = blocks("pycon")[0].split('"test")\n', 1)[1].strip()
+    assert repr(px.load_split("open/structure-type", "test")).strip() == shown
+
+
+def test_both_commands_pin_the_versions():
+    for kind in ("demo", "test"):
+        command = README.split(f"<!-- {kind} command -->")[1].split("```")[1]
+        assert "-c constraints.txt" in command
+    assert "torch==2.13.0" in (ROOT / "constraints.txt").read_text()
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\((?!http)([^)#]+)", README))
+def test_links_lead_somewhere(link):
+    assert (ROOT / link).exists()
+
+
+def test_first_lines_of_the_docs_links():
+    for page in ROOT.glob("docs/*.md"):
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), (page.name, link)
