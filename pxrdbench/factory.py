@@ -178,17 +178,25 @@ class _Crew:
 
     def _init(self) -> None:
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-        if self._config.address is not None:
-            self._ray.init(address=self._config.address, **quiet)
-            return
-        self._ray.init(
-            num_cpus=self.workers,
-            num_gpus=0,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
+        private = {
+            "num_cpus": self.workers,
+            "num_gpus": 0,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+        }
+        address = self._config.address
+        try:
+            if address is None:
+                self._ray.init(**private, **quiet)
+            else:
+                self._ray.init(address=address, **quiet)
+        except Exception as error:  # Ray raises bare ones, after a minute of trying
+            where = "on this machine" if address is None else f"at {address}"
+            raise ShardError(
+                f"Ray did not start {where}: {error} Try again when the machine has "
+                "memory and processors to spare."
+            ) from error
 
     def __exit__(self, *_: object) -> None:
         with contextlib.suppress(Exception):

@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pxrdbench.cli import app
-from pxrdbench.cli.display import format_bytes, format_seconds, parse_bytes
+from pxrdbench.cli.display import format_seconds
 
 
 def run(*arguments):
@@ -73,21 +73,6 @@ def test_prior_show_names_the_split():
     assert "Fm-3m" in result.output
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "1 parsec", "0", "1.2.3GB"])
-def test_sizes_that_are_none(text):
-    with pytest.raises(ValueError, match="no size"):
-        parse_bytes(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("20GB", 20_000_000_000), ("500 mb", 500_000_000), ("7", 7)]
-)
-def test_sizes(text, size):
-    assert parse_bytes(text) == size
-
-
 def test_numbers_as_people_write_them():
-    assert format_bytes(999) == "999 B"
-    assert format_bytes(2.5e12) == "2.50 TB"
     assert format_seconds(59.6) == "60 s"
     assert format_seconds(7200) == "2 h 00 min"

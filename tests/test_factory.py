@@ -327,3 +327,16 @@ def test_impossible_options_are_refused(recipe, tmp_path, option):
 def test_hours_and_minutes_add_up(recipe, tmp_path):
     assert GenerateConfig(recipe, tmp_path, hours=0.5, minutes=1).seconds == 1860
     assert GenerateConfig(recipe, tmp_path).seconds is None
+
+
+def test_ray_that_does_not_start_is_one_sentence(recipe, tmp_path, monkeypatch):
+    import ray
+
+    def fail(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(ShardError, match="Ray did not start on this machine"):
+        generate(GenerateConfig(recipe, tmp_path, samples=10, workers=1))
+    assert not list(tmp_path.glob("*.tar"))

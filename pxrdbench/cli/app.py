@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, parse_bytes
+from pxrdbench.cli.display import console
 
 if TYPE_CHECKING:
     from pxrdbench.dataset.recipe import Recipe
@@ -38,13 +38,6 @@ class Frequencies(StrEnum):
     fitted = "fitted"
     icsd = "icsd"
     uniform = "uniform"
-
-
-def _size(text: str) -> int:
-    try:
-        return parse_bytes(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 # Options that several verbs share are written once.
@@ -117,6 +110,7 @@ def generate(
     The same command goes on where it stopped. Ctrl-C ends cleanly.
     """
     from pxrdbench.cli.verbs import run_generate
+    from pxrdbench.dataset.plan import parse_size
     from pxrdbench.factory import GenerateConfig
 
     run_generate(
@@ -127,7 +121,7 @@ def generate(
             minutes=minutes,
             samples=samples,
             workers=workers,
-            max_size_bytes=_size(max_size),
+            max_size_bytes=parse_size(max_size),
             shard_samples=shard_samples,
         )
     )

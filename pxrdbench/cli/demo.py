@@ -6,7 +6,7 @@ above its output.
 
 from pathlib import Path
 
-from pxrdbench.cli.display import console, parse_bytes
+from pxrdbench.cli.display import console
 from pxrdbench.cli.verbs import run_evaluate, run_generate, run_train
 
 MODEL = "peak-network"
@@ -61,6 +61,7 @@ def _step(number: int, title: str, command: str) -> None:
 
 
 def _generate(shards: Path, minutes: float) -> None:
+    from pxrdbench.dataset.plan import parse_size
     from pxrdbench.dataset.recipe import Recipe
     from pxrdbench.factory import GenerateConfig
 
@@ -69,7 +70,7 @@ def _generate(shards: Path, minutes: float) -> None:
             recipe=Recipe(),
             out=shards,
             minutes=minutes,
-            max_size_bytes=parse_bytes(MAX_SIZE),
+            max_size_bytes=parse_size(MAX_SIZE),
         )
     )
 

@@ -1,6 +1,5 @@
 """What a person sees while they wait, and the tables they get."""
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,8 +13,6 @@ from rich.table import Table
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
     console.width = 110
-
-_UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
 
 # Without a terminal (a log file, CI) a line this often [s] is enough.
 _PLAIN_INTERVAL = 15.0
@@ -60,20 +57,6 @@ def live_line(title: str) -> Iterator[Line]:
     yield say
 
 
-def format_bytes(count: float) -> str:
-    """Write a number of bytes as a person would.
-
-    Example:
-        >>> format_bytes(1_288_000)
-        '1.3 MB'
-    """
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} TB"
-
-
 def format_seconds(seconds: float) -> str:
     """Write a duration as a person would.
 
@@ -89,23 +72,6 @@ def format_seconds(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def parse_bytes(text: str) -> int:
-    """Read a size such as 20GB, 500MB or 1.5TB.
-
-    Example:
-        >>> parse_bytes("1.5 GB")
-        1500000000
-    """
-    match = re.fullmatch(r"([\d.]+)\s*([kKMGT]?)B?", text.strip(), re.IGNORECASE)
-    try:
-        size = int(float(match[1]) * _UNITS[match[2].upper()]) if match else 0
-    except ValueError:
-        size = 0
-    if size <= 0:
-        raise ValueError(f"{text!r} is no size; write 500MB, 20GB or 1.5TB")
-    return size
 
 
 def accuracy_text(accuracy: Mapping[str, float]) -> str:

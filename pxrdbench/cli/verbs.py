@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pxrdbench.cli.display import (
     accuracy_text,
     console,
-    format_bytes,
     format_seconds,
     live_line,
     make_table,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
 
 def run_generate(config: "GenerateConfig") -> "GenerateReport":
     """Write shards under a live line, then say what came of it."""
+    from pxrdbench.dataset.plan import format_size
     from pxrdbench.factory import generate
 
     recipe = config.recipe
@@ -53,7 +53,7 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
                 f"{progress.samples:,} samples  "
                 f"{progress.samples_per_second:,.0f}/s "
                 f"({progress.samples_per_second_per_core:,.0f}/s a core)  "
-                f"{format_bytes(progress.bytes)}"
+                f"{format_size(progress.bytes)}"
             )
             left, fraction = progress.seconds_left, None
             if left is not None:
@@ -68,7 +68,7 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
         f"worker{'s' * (report.workers != 1)}, "
         f"{report.samples_per_second / max(report.workers, 1):,.0f}/s a core. "
         f"The set: {report.samples:,} samples, {report.shards} shards, "
-        f"{format_bytes(report.bytes)}."
+        f"{format_size(report.bytes)}."
     )
     console.print(report.explanation)
     return report
@@ -159,6 +159,7 @@ def print_evaluation(evaluation: "Evaluation") -> None:
 
 def run_verify(folder: Path, samples: int) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
+    from pxrdbench.dataset.plan import format_size
     from pxrdbench.dataset.verify import verify_shards
 
     with live_line("verify") as line:
@@ -171,7 +172,7 @@ def run_verify(folder: Path, samples: int) -> None:
         )
     console.print(
         f"{report.shards} shards, {report.samples:,} samples, "
-        f"{format_bytes(report.bytes)}; {report.redrawn} samples drawn again, "
+        f"{format_size(report.bytes)}; {report.redrawn} samples drawn again, "
         f"{report.identical} of them identical to the byte"
     )
     for name in report.leftovers:
