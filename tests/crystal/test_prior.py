@@ -239,7 +239,7 @@ def test_shipped_prior(open_v0):
     assert (open_v0.n_crystals >= 20).all()
     assert (open_v0.element.sum(axis=1) >= open_v0.n_crystals).all()
     assert (open_v0.n_elements.sum(axis=1) == open_v0.n_crystals).all()
-    assert "CC-BY" in open_v0.source
+    assert "CC BY" in open_v0.source
     assert open_v0.volume_factor.min() > 0
     for start, stop in zip(
         open_v0.volume_offset, open_v0.volume_offset[1:], strict=False
