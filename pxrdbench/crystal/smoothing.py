@@ -141,6 +141,39 @@ def smooth_prior(
     )
 
 
+def cover_frequent_groups(
+    prior: Prior,
+    n_groups: int = 145,
+    *,
+    smoothing: Smoothing | None = None,
+    name: str,
+) -> Prior:
+    """Smooth a prior onto the groups with the most ICSD entries, and say so in it.
+
+    ``open-145`` is made so: Schopmans et al. (2023) have 145 groups, those with 50 or
+    more crystals of their part of the ICSD, but do not list them.
+
+    Args:
+        prior: As fitted with ``min_crystals=1`` and ICSD counts.
+        n_groups: How many groups; of equal counts the lower number.
+        smoothing: How to back off.
+        name: Of the result.
+
+    Raises:
+        PriorError: If the prior holds no ICSD counts (see also ``smooth_prior``).
+    """
+    if not prior.icsd_crystals.any():
+        raise PriorError(f"prior {prior.name!r} holds no ICSD counts; fit it with them")
+    groups = most_frequent_groups(prior.icsd_crystals, n_groups)
+    smoothed = smooth_prior(prior, groups, smoothing=smoothing, name=name)
+    how = (
+        f"smoothed onto the {n_groups} space groups with the most of these ICSD "
+        "entries, of equal counts the lower number (Schopmans et al. 2023 do not list "
+        "theirs)"
+    )
+    return replace(smoothed, source=f"{prior.source}; {how}")
+
+
 def _to_weights(crystals: Float64[np.ndarray, "..."]) -> Int64[np.ndarray, "..."]:
     """Whole millionths of crystals."""
     weights: np.ndarray = np.rint(crystals * WEIGHT_UNIT).astype(np.int64)

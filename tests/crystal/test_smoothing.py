@@ -10,6 +10,7 @@ from pxrdbench.crystal.higher_symmetry import characteristic_positions, fewest_a
 from pxrdbench.crystal.prior import Smoothing, fit_prior, load_prior
 from pxrdbench.crystal.smoothing import (
     WEIGHT_UNIT,
+    cover_frequent_groups,
     most_frequent_groups,
     smooth_prior,
 )
@@ -173,6 +174,10 @@ def test_what_smoothing_keeps_and_refuses(tmp_path, open_v0, everything):
     assert again.digest == everything.digest != open_v0.digest
     with pytest.raises(PriorError, match="smoothed already"):
         smooth_prior(everything)
+    with pytest.raises(PriorError, match="no ICSD counts"):
+        cover_frequent_groups(
+            replace(open_v0, icsd_crystals=np.zeros(231, np.int64)), name="x"
+        )
     with pytest.raises(PriorError, match="unseen_crystals > 0"):
         smooth_prior(open_v0, smoothing=Smoothing(50, 0.0))
 
@@ -209,7 +214,8 @@ def test_shipped_open_145(open_v0):
     assert prior.split_digest == open_v0.split_digest
     assert prior.smoothing == Smoothing()
     assert not prior.restricted
-    assert "do not list them" in prior.source
+    assert prior.source.startswith(open_v0.source)
+    assert "do not list theirs" in prior.source
     for group, count in zip(open_v0.space_groups, open_v0.n_crystals, strict=True):
         if group in prior.space_groups:
             assert prior.n_crystals[prior.space_groups.index(group)] == count
