@@ -1,20 +1,22 @@
 """The kernel behind ``draw_crystals``: one crystal after the other, no objects."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
+from pxrdbench.crystal.generator_cell import draw_lattice, draw_volume_factor
 from pxrdbench.crystal.higher_symmetry import (
     HigherSymmetry,
     KernelSymmetry,
     has_higher_symmetry,
 )
-from pxrdbench.crystal.prior import SamplingTables
+from pxrdbench.crystal.prior_tables import SamplingTables
 from pxrdbench.crystal.rng import (
     STATE_SIZE,
     STREAM_CRYSTAL,
     Integer,
     next_choice,
-    next_normal,
     next_uniform,
     seed_state,
 )
@@ -38,15 +40,44 @@ _MOST_FAILURES = 20
 _SMALLEST_ATOM = 0.75
 # A group that fails this often has no crystal that fits.
 _MOST_TRIES = 100_000
-# Where a kernel has fallen below 1e-9 of the nearest point's it counts as nothing.
-_CUT = 2.0 * 9.0 * np.log(10.0)
-# Flatter cells (volume below a tenth of a b c) or sharper angles [degrees] are no
-# conventional cells; the kernel density reaches there now and then.
-_FLATTEST = 0.01
-_SHARPEST = 20.0
 # No conventional cell of a crystal has a shorter edge [Å] (beryllium: 2.29), and a
 # much shorter one would leave a pattern without reflections.
 _SHORTEST_EDGE = 2.0
+
+
+class DrawOptions(NamedTuple):
+    """What to draw, and what to throw away.
+
+    Attributes:
+        first: First crystal of the batch to draw.
+        max_sites: Most sites of a crystal.
+        max_volume: Of a conventional cell [Å³].
+        is_paper: Whether the paper preset holds.
+        is_naive: Whether to keep what would be thrown away, but for max_sites.
+    """
+
+    first: int
+    max_sites: int
+    max_volume: float
+    is_paper: bool
+    is_naive: bool
+
+
+class TypeTemplate(NamedTuple):
+    """Positions that all crystals hold, for crystals of one structure type.
+
+    Attributes:
+        row: Row of the space group in the prior's tables; -1 draws the group, the
+            elements and positions.
+        slot: Slot of each site: sites of one slot hold one element, others others.
+        wyckoff: Wyckoff index of each site.
+        element: Atomic number of each slot; 0 where it is to be drawn.
+    """
+
+    row: int
+    slot: np.ndarray
+    wyckoff: np.ndarray
+    element: np.ndarray
 
 
 @njit(cache=True, nogil=True)
@@ -56,12 +87,11 @@ def _draw_sites(
     symmetry: KernelSymmetry,
     row: Integer,
     n_elements: Integer,
-    options: tuple[Integer, Integer, bool],
+    options: DrawOptions,
     number: np.ndarray,
     wyckoff: np.ndarray,
 ) -> Integer:
     """Draw elements and their positions; the number of sites, or -1: too many."""
-    _, max_sites, is_paper = options
     space_group = tables.space_group[row]
     first = symmetry.position_offset[space_group]
     last = symmetry.position_offset[space_group + 1]
@@ -78,12 +108,22 @@ def _draw_sites(
         repetitions = 1 + next_choice(
             state, tables.repetitions[row], 0, tables.repetitions.shape[1]
         )
-        if is_paper and index == n_elements - 1:
+        if options.is_paper and index == n_elements - 1:
             repetitions = 1
+        # An element that the group's crystals do not hold chooses as all others do.
+        has_own = (
+            tables.wyckoff_element.shape[0] > 0
+            and tables.wyckoff_element[element, last - 1] > 0.0
+        )
         for _ in range(repetitions):
             position = -1
             for _ in range(_MOST_COLLISIONS + 1):
-                position = next_choice(state, tables.wyckoff, first, last)
+                if has_own:
+                    position = next_choice(
+                        state, tables.wyckoff_element[element], first, last
+                    )
+                else:
+                    position = next_choice(state, tables.wyckoff, first, last)
                 bit = np.uint64(1) << np.uint64(position)
                 if symmetry.degrees_of_freedom[first + position] > 0:
                     break
@@ -93,7 +133,7 @@ def _draw_sites(
                 position = -1
             if position < 0:
                 break
-            if n_sites == max_sites:
+            if n_sites == options.max_sites:
                 return -1
             number[n_sites] = element
             wyckoff[n_sites] = position
@@ -102,134 +142,56 @@ def _draw_sites(
 
 
 @njit(cache=True, nogil=True)
-def _draw_volume_factor(
-    state: np.ndarray, tables: SamplingTables, row: Integer, volume: float
-) -> float:
-    """Draw from the density of the factor, given the volume of the atoms.
-
-        p(f | V) = Σ_i K((V - V_i)/h_V) K((f - f_i)/h_f) / h_f / Σ_i K((V - V_i)/h_V)
-
-    A point i is found by rejection among those near V, then a normal deviate is
-    added. Factors that are not positive are drawn again.
-    """
-    first, last = tables.volume_offset[row], tables.volume_offset[row + 1]
-    points = tables.volume_atomic[first:last]
-    variance = tables.bandwidth[1] ** 2
-    right = np.searchsorted(points, volume)
-    nearest = np.inf
-    if right < len(points):
-        nearest = points[right] - volume
-    if right > 0:
-        nearest = min(nearest, volume - points[right - 1])
-    reach = np.sqrt(nearest**2 + _CUT * variance)
-    low = np.searchsorted(points, volume - reach)
-    high = np.searchsorted(points, volume + reach, side="right")
-    while True:
-        point = low + int(next_uniform(state) * (high - low))
-        excess = nearest**2 - (points[point] - volume) ** 2
-        if next_uniform(state) < np.exp(excess / (2.0 * variance)):
-            factor = tables.volume_factor[first + point]
-            factor += tables.bandwidth[0] * next_normal(state)
-            if factor > 0.0:
-                return float(factor)
-
-
-@njit(cache=True, nogil=True)
-def _add_normal(state: np.ndarray, kernel: np.ndarray, values: np.ndarray) -> None:
-    """Add a normal deviate whose covariance is kernel times its transpose."""
-    deviate = np.zeros(len(values))
-    for column in range(len(values)):
-        # Columns that a lattice type fixes have no width, and use up no number.
-        if kernel[column, column] > 0.0:
-            deviate[column] = next_normal(state)
-            for other in range(column + 1):
-                values[column] += kernel[column, other] * deviate[other]
-
-
-@njit(cache=True, nogil=True)
-def _squared_volume(angles: np.ndarray) -> float:
-    """Square of V / (a b c); negative where three angles [degrees] close no cell."""
-    cosines = np.cos(np.radians(angles))
-    for axis in range(3):
-        if angles[axis] == 90.0:
-            cosines[axis] = 0.0
-    squared = 1.0 + 2.0 * cosines[0] * cosines[1] * cosines[2]
-    return float(squared - cosines[0] ** 2 - cosines[1] ** 2 - cosines[2] ** 2)
-
-
-@njit(cache=True, nogil=True)
-def _draw_lattice(
+def _fill_slots(
     state: np.ndarray,
     tables: SamplingTables,
-    lattice_type: Integer,
-    volume: float,
-    is_paper: bool,
-    lattice: np.ndarray,
-) -> None:
-    """Draw the shape of a cell, and scale it to the volume.
-
-    The paper preset smooths a, b, c over the cube root of the volume, as the
-    reference implementation does: its cells miss the volume by some percent.
-    """
-    first = tables.shape_offset[lattice_type]
-    n_shapes = tables.shape_offset[lattice_type + 1] - first
-    shape = np.empty(5)
-    if n_shapes == 0:
-        # A cubic cell has no shape to draw, and no points.
-        lattice[:3] = volume ** (1.0 / 3.0)
-        lattice[3:] = 90.0
-        return
-    while True:
-        shape[:] = tables.shape[first + int(next_uniform(state) * n_shapes)]
-        if not is_paper:
-            _add_normal(state, tables.shape_kernel[lattice_type], shape)
-        lattice[0] = 1.0
-        # The exponential of zero is one: equal lengths stay equal.
-        lattice[1:3] = np.exp(shape[:2])
-        lattice[3:] = shape[2:]
-        squared = _squared_volume(lattice[3:])
-        if is_paper:
-            lattice[:3] /= (lattice[1] * lattice[2] * np.sqrt(squared)) ** (1.0 / 3.0)
-            _add_normal(state, tables.scaled_kernel[lattice_type], lattice)
-            if tables.scaled_kernel[lattice_type, 1, 1] == 0.0:
-                lattice[1] = lattice[0]
-            squared = _squared_volume(lattice[3:])
-        if (
-            squared > _FLATTEST
-            and lattice[:3].min() > 0.0
-            and lattice[3:].min() > _SHARPEST
-            and lattice[3:].max() < 180.0 - _SHARPEST
-        ):
-            break
-    if is_paper:
-        lattice[:3] *= volume ** (1.0 / 3.0)
-    else:
-        unit = lattice[1] * lattice[2] * np.sqrt(squared)
-        lattice[:3] *= (volume / unit) ** (1.0 / 3.0)
+    template: TypeTemplate,
+    number: np.ndarray,
+    wyckoff: np.ndarray,
+) -> Integer:
+    """Draw the elements of a structure type; the number of its sites."""
+    drawn = np.zeros(128, np.bool_)
+    held = np.zeros(len(template.element), np.int64)
+    for slot in range(len(held)):
+        held[slot] = template.element[slot]
+        drawn[held[slot]] = True
+    for slot in range(len(held)):
+        if held[slot] > 0:
+            continue
+        weights = tables.element[template.row]
+        element = next_choice(state, weights, 0, len(weights))
+        while drawn[element]:
+            element = next_choice(state, weights, 0, len(weights))
+        drawn[element] = True
+        held[slot] = element
+    for site in range(len(template.slot)):
+        number[site] = held[template.slot[site]]
+        wyckoff[site] = template.wyckoff[site]
+    return len(template.slot)
 
 
 @njit(cache=True, nogil=True)
-def _place_sites(
-    state: np.ndarray,
-    symmetry: KernelSymmetry,
-    first: Integer,
-    wyckoff: np.ndarray,
-    fract: np.ndarray,
+def place_site(
+    state: np.ndarray, symmetry: KernelSymmetry, row: Integer, fract: np.ndarray
 ) -> None:
-    """Draw the free coordinates of each position uniformly."""
+    """Draw the free coordinates of a position uniformly.
+
+    Args:
+        state: Of the generator.
+        symmetry: Of all groups.
+        row: Of the position, in the symmetry tables.
+        fract: Filled: fractional coordinates on the position's first triplet.
+    """
     point = np.zeros(3)
-    for site in range(len(wyckoff)):
-        row = first + wyckoff[site]
-        for axis in range(3):
-            point[axis] = 0.0
-            if symmetry.uses_coordinate[row, axis]:
-                point[axis] = next_uniform(state)
-        for axis in range(3):
-            fract[site, axis] = symmetry.first_translation[row, axis] + (
-                symmetry.first_rotation[row, axis, 0] * point[0]
-                + symmetry.first_rotation[row, axis, 1] * point[1]
-                + symmetry.first_rotation[row, axis, 2] * point[2]
-            )
+    for axis in range(3):
+        if symmetry.uses_coordinate[row, axis]:
+            point[axis] = next_uniform(state)
+    for axis in range(3):
+        fract[axis] = symmetry.first_translation[row, axis] + (
+            symmetry.first_rotation[row, axis, 0] * point[0]
+            + symmetry.first_rotation[row, axis, 1] * point[1]
+            + symmetry.first_rotation[row, axis, 2] * point[2]
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -239,8 +201,8 @@ def _draw_one(
     symmetry: KernelSymmetry,
     higher: HigherSymmetry,
     row: Integer,
-    options: tuple[Integer, Integer, bool],
-    max_volume: float,
+    options: DrawOptions,
+    template: TypeTemplate,
     lattice: np.ndarray,
     fract: np.ndarray,
     number: np.ndarray,
@@ -252,17 +214,21 @@ def _draw_one(
     first = symmetry.position_offset[space_group]
     n_elements = 0
     for attempt in range(_MOST_TRIES):
-        if attempt % _MOST_FAILURES == 0:
-            n_elements = 1 + next_choice(
-                state, tables.n_elements[row], 0, tables.n_elements.shape[1]
+        if template.row >= 0:
+            n_sites = _fill_slots(state, tables, template, number, wyckoff)
+        else:
+            if attempt % _MOST_FAILURES == 0:
+                n_elements = 1 + next_choice(
+                    state, tables.n_elements[row], 0, tables.n_elements.shape[1]
+                )
+            n_sites = _draw_sites(
+                state, tables, symmetry, row, n_elements, options, number, wyckoff
             )
-        n_sites = _draw_sites(
-            state, tables, symmetry, row, n_elements, options, number, wyckoff
-        )
         if n_sites < 0:
             report[TOO_MANY_SITES, space_group] += 1
             continue
-        if has_higher_symmetry(
+        is_strict = not options.is_naive
+        if is_strict and has_higher_symmetry(
             space_group, number[:n_sites], wyckoff[:n_sites], symmetry, higher
         ):
             report[HIGHER_SYMMETRY, space_group] += 1
@@ -273,20 +239,22 @@ def _draw_one(
             multiplicity = symmetry.multiplicity[first + wyckoff[site]]
             n_atoms += multiplicity
             atoms += multiplicity * symmetry.atomic_volume[number[site]]
-        if atoms > tables.volume_atomic[tables.volume_offset[row + 1] - 1]:
+        most_atoms = tables.volume_atomic[tables.volume_offset[row + 1] - 1]
+        if is_strict and atoms > most_atoms:
             report[ATOMS_TOO_LARGE, space_group] += 1
             continue
-        volume = atoms * _draw_volume_factor(state, tables, row, atoms)
+        volume = atoms * draw_volume_factor(state, tables, row, atoms)
         volume = max(volume, _SMALLEST_ATOM * n_atoms)
-        if volume > max_volume:
+        if is_strict and volume > options.max_volume:
             report[VOLUME_TOO_LARGE, space_group] += 1
             continue
         kind = symmetry.lattice_type[space_group]
-        _draw_lattice(state, tables, kind, volume, options[2], lattice)
-        if lattice[:3].min() < _SHORTEST_EDGE:
+        draw_lattice(state, tables, kind, volume, options.is_paper, lattice)
+        if is_strict and lattice[:3].min() < _SHORTEST_EDGE:
             report[EDGE_TOO_SHORT, space_group] += 1
             continue
-        _place_sites(state, symmetry, first, wyckoff[:n_sites], fract)
+        for site in range(n_sites):
+            place_site(state, symmetry, first + wyckoff[site], fract[site])
         report[ACCEPTED, space_group] += 1
         return int(n_sites)
     return -1
@@ -298,8 +266,8 @@ def draw_block(
     symmetry: KernelSymmetry,
     higher: HigherSymmetry,
     key: tuple[Integer, Integer],
-    options: tuple[Integer, Integer, bool],
-    max_volume: float,
+    options: DrawOptions,
+    template: TypeTemplate,
     lattice: np.ndarray,
     space_group: np.ndarray,
     site_offset: np.ndarray,
@@ -313,9 +281,8 @@ def draw_block(
         symmetry: Of all groups.
         higher: Occupations that give more symmetry.
         key: Seed, and index of the first sample of the batch.
-        options: First crystal of the batch to draw, most sites of a crystal, and
-            whether the last element holds one position.
-        max_volume: Of a conventional cell [Å³].
+        options: Where to begin, and what to throw away.
+        template: The structure type of all crystals, if they have one.
         lattice: Filled: one row a crystal.
         space_group: Filled.
         site_offset: Filled after the first crystal drawn.
@@ -327,15 +294,16 @@ def draw_block(
         The crystal to go on with; -1 - i where crystal i cannot be drawn.
     """
     seed, start = key
-    first, max_sites, _ = options
     fract, number, wyckoff = sites
     state = np.zeros(STATE_SIZE, np.uint64)
     used = 0
-    for index in range(first, len(space_group)):
-        if used + max_sites > len(number):
+    for index in range(options.first, len(space_group)):
+        if used + options.max_sites > len(number):
             return index
         seed_state(state, seed, STREAM_CRYSTAL, start + np.uint64(index), 0)
-        row = next_choice(state, tables.group, 0, len(tables.group))
+        row = template.row
+        if row < 0:
+            row = next_choice(state, tables.group, 0, len(tables.group))
         space_group[index] = tables.space_group[row]
         n_sites = _draw_one(
             state,
@@ -344,7 +312,7 @@ def draw_block(
             higher,
             row,
             options,
-            max_volume,
+            template,
             lattice[index],
             fract[used:],
             number[used:],

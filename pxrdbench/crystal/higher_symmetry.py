@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Int64
 from numba import njit
 
 from pxrdbench.crystal.rng import Integer
@@ -132,3 +133,44 @@ def load_higher_symmetry() -> HigherSymmetry:
     # Small integers would be widened with their sign in the kernel.
     values["mapping_offset"] = values["mapping_offset"].astype(np.int64)
     return HigherSymmetry(**values)
+
+
+@cache
+def characteristic_positions() -> Bool[np.ndarray, " 1731"]:
+    """Whether atoms on a position alone have the symmetry of its group, and no more.
+
+    A position with freedom is held three times: one or two orbits of a polar group can
+    always be shifted onto a centre or mirror. The general position is characteristic
+    in every group.
+    """
+    tables = load_symmetry_tables()
+    groups = np.repeat(np.arange(231), np.diff(tables.position_offset))
+    return np.array(
+        [
+            not has_higher_symmetry(
+                int(group),
+                np.ones(n_sites, np.int16),
+                np.full(n_sites, row - tables.position_offset[group], np.int16),
+                kernel_symmetry(),
+                load_higher_symmetry(),
+            )
+            for row, (group, n_sites) in enumerate(
+                zip(
+                    groups,
+                    np.where(tables.degrees_of_freedom > 0, 3, 1),
+                    strict=True,
+                )
+            )
+        ]
+    )
+
+
+def fewest_atoms() -> Int64[np.ndarray, " 231"]:
+    """Smallest multiplicity of a characteristic position of each group; 1 for none."""
+    tables = load_symmetry_tables()
+    characteristic = characteristic_positions()
+    fewest = np.ones(231, np.int64)
+    for group in range(1, 231):
+        rows = np.array(tables.position_rows(group))
+        fewest[group] = tables.multiplicity[rows[characteristic[rows]]].min()
+    return fewest

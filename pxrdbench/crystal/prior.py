@@ -8,24 +8,18 @@ cell, which is kept in coordinates that do not depend on the volume.
 
 import hashlib
 import json
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int32, Int64
+from jaxtyping import Float32, Float64, Int, Int32, Int64
 
-from pxrdbench.crystal.prior_statistics import (
-    GatheredCrystals,
-    count_composition,
-    count_positions,
-    gather_shapes,
-    gather_volumes,
-)
+from pxrdbench.crystal.prior_statistics import Gatherer, cut_batches, select_groups
+from pxrdbench.crystal.prior_tables import SamplingTables, sampling_tables
 from pxrdbench.crystal.structure import CrystalBatch
-from pxrdbench.crystal.symmetry import load_symmetry_tables
 from pxrdbench.errors import PriorError
 
 # Raised when arrays change their meaning: an older file is then refused.
@@ -36,23 +30,18 @@ _DAMAGES = (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile)
 _PRIORS = Path(__file__).with_name("priors")
 
 
-class SamplingTables(NamedTuple):
-    """What the kernel of the generator reads; one row a represented group."""
+@dataclass(frozen=True)
+class Smoothing:
+    """How a prior backs off from what its crystals show (see ``smoothing``).
 
-    space_group: np.ndarray
-    group: np.ndarray
-    element: np.ndarray
-    n_elements: np.ndarray
-    repetitions: np.ndarray
-    wyckoff: np.ndarray
-    volume_offset: np.ndarray
-    volume_atomic: np.ndarray
-    volume_factor: np.ndarray
-    bandwidth: np.ndarray
-    shape_offset: np.ndarray
-    shape: np.ndarray
-    shape_kernel: np.ndarray
-    scaled_kernel: np.ndarray
+    Attributes:
+        enough_crystals: A group with fewer borrows what is missing to as many.
+        unseen_crystals: As if so many borrowed crystals had been seen of each
+            Wyckoff position that none holds, and of each group.
+    """
+
+    enough_crystals: int = 50
+    unseen_crystals: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +78,14 @@ class Prior:
         scaled_kernel: The same for a, b, c over the cube root of the volume and the
             angles [degrees]; the paper preset smooths these.
         frequencies: Which space-group frequencies hold: "fitted", "icsd", "uniform".
+        wyckoff_element: Positions that an element occupies, by row of the symmetry
+            tables and atomic number: then each element chooses its positions by
+            these. None where all choose by ``wyckoff``.
+        smoothing: How the prior was smoothed; None if it is as fitted. The weights
+            element, n_elements, repetitions, wyckoff and wyckoff_element of a
+            smoothed prior are in millionths of a crystal.
+        binned: Fewest crystals that share a volume point, if volumes and shapes were
+            binned (see ``bin_prior``); 0 if they are as fitted.
     """
 
     name: str
@@ -101,10 +98,10 @@ class Prior:
     space_group: Int32[np.ndarray, " groups"]
     n_crystals: Int64[np.ndarray, " groups"]
     icsd_crystals: Int64[np.ndarray, " 231"]
-    element: Int32[np.ndarray, "groups 99"]
-    n_elements: Int32[np.ndarray, "groups most_elements"]
-    repetitions: Int32[np.ndarray, "groups most_repetitions"]
-    wyckoff: Int32[np.ndarray, " 1731"]
+    element: Int[np.ndarray, "groups 99"]
+    n_elements: Int[np.ndarray, "groups most_elements"]
+    repetitions: Int[np.ndarray, "groups most_repetitions"]
+    wyckoff: Int[np.ndarray, " 1731"]
     volume_offset: Int32[np.ndarray, " groups_and_one"]
     volume_atomic: Float32[np.ndarray, " points"]
     volume_factor: Float32[np.ndarray, " points"]
@@ -114,6 +111,9 @@ class Prior:
     shape_kernel: Float64[np.ndarray, "6 5 5"]
     scaled_kernel: Float64[np.ndarray, "6 6 6"]
     frequencies: str = "fitted"
+    wyckoff_element: Int[np.ndarray, "1731 99"] | None = None
+    smoothing: Smoothing | None = None
+    binned: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -128,12 +128,17 @@ class Prior:
 
     @property
     def space_group_probability(self) -> Float64[np.ndarray, " groups"]:
-        """Probability of each group of ``space_groups``."""
+        """Probability of each group of ``space_groups``.
+
+        A smoothed prior counts ``unseen_crystals`` more in each, fitted or ICSD.
+        """
         weights = {
             "fitted": self.n_crystals,
             "icsd": self.icsd_crystals[self.space_group],
             "uniform": np.ones(len(self.space_group)),
         }[self.frequencies].astype(np.float64)
+        if self.smoothing is not None:
+            weights += self.smoothing.unseen_crystals
         probability: np.ndarray = weights / weights.sum()
         return probability
 
@@ -170,27 +175,7 @@ class Prior:
     @cached_property
     def tables(self) -> SamplingTables:
         """Running sums, for the generator."""
-        wyckoff = self.wyckoff.astype(np.float64)
-        offset = load_symmetry_tables().position_offset
-        for group in range(1, 231):
-            rows = slice(offset[group], offset[group + 1])
-            wyckoff[rows] = np.cumsum(wyckoff[rows])
-        return SamplingTables(
-            space_group=self.space_group.astype(np.int64),
-            group=np.cumsum(self.space_group_probability),
-            element=np.cumsum(self.element, axis=1, dtype=np.float64),
-            n_elements=np.cumsum(self.n_elements, axis=1, dtype=np.float64),
-            repetitions=np.cumsum(self.repetitions, axis=1, dtype=np.float64),
-            wyckoff=wyckoff,
-            volume_offset=self.volume_offset.astype(np.int64),
-            volume_atomic=self.volume_atomic.astype(np.float64),
-            volume_factor=self.volume_factor.astype(np.float64),
-            bandwidth=self.bandwidth,
-            shape_offset=self.shape_offset.astype(np.int64),
-            shape=self.shape.astype(np.float64),
-            shape_kernel=self.shape_kernel,
-            scaled_kernel=self.scaled_kernel,
-        )
+        return sampling_tables(self)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """All that a file holds, as arrays."""
@@ -199,6 +184,15 @@ class Prior:
             for field in fields(self)
             if field.name != "frequencies"
         }
+        # Absent unless in use, so that older files keep their digest.
+        if self.wyckoff_element is None:
+            del values["wyckoff_element"]
+        if self.smoothing is None:
+            del values["smoothing"]
+        else:
+            values["smoothing"] = asdict(self.smoothing)
+        if not self.binned:
+            del values["binned"]
         header = {
             name: value
             for name, value in values.items()
@@ -231,17 +225,12 @@ class Prior:
                     f"{path} has version {version}; this pxrdbench reads "
                     f"{SCHEMA_VERSION}: fit the prior again"
                 )
+            if "smoothing" in header:
+                header["smoothing"] = Smoothing(**header["smoothing"])
             return cls(**header, **arrays)
         except FileNotFoundError:
             raise PriorError(f"{path}: there is no such prior") from None
-        except (
-            OSError,
-            KeyError,
-            TypeError,
-            ValueError,
-            EOFError,
-            BadZipFile,
-        ) as error:
+        except _DAMAGES as error:
             if isinstance(error, PriorError):
                 raise
             raise PriorError(f"{path} is no prior: {error}") from error
@@ -288,7 +277,7 @@ class FitReport:
 
 
 def fit_prior(
-    crystals: CrystalBatch,
+    crystals: CrystalBatch | Iterable[CrystalBatch],
     *,
     name: str,
     min_crystals: int = 20,
@@ -298,14 +287,17 @@ def fit_prior(
     source: str = "",
     restricted: bool = False,
     frequencies_icsd: Int64[np.ndarray, " 231"] | None = None,
+    wyckoff_per_element: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Prior, FitReport]:
-    """Count and gather what crystals teach.
+    """Count and gather what crystals teach, in one pass.
 
     A position with several species counts once for the choice of positions, and
     once for each of its elements for the repetitions.
 
     Args:
-        crystals: In the standard setting.
+        crystals: In the standard setting; one batch, or batches one after the other,
+            which need not be in memory together. Their limits change nothing.
         name: Of the prior.
         min_crystals: A group with fewer is not represented.
         max_volume: Larger conventional cells [Å³] are left out, and never drawn.
@@ -314,26 +306,27 @@ def fit_prior(
         source: Where the crystals come from, with attribution.
         restricted: Whether they are licensed.
         frequencies_icsd: Entries of the ICSD in each group, indexed by its number.
+        wyckoff_per_element: Whether each element chooses its positions by what was
+            seen of itself in the group, not of all elements.
+        progress: Is called with the number of crystals done.
 
     Raises:
         PriorError: If no group has enough crystals.
     """
-    fit = GatheredCrystals.from_crystals(crystals, max_volume, max_sites)
-    kept = fit.is_kept
-    count = np.bincount(crystals.space_group[kept], minlength=231)
+    gatherer = Gatherer(max_volume, max_sites)
+    done = 0
+    for batch in cut_batches(crystals):
+        gatherer.add(batch)
+        done += len(batch)
+        if progress:
+            progress(done)
+    fit = gatherer.finish()
+    count = np.bincount(fit.space_group, minlength=231)
     represented = np.flatnonzero(count >= max(min_crystals, 1))
     if not len(represented):
         raise PriorError(
             f"no space group has {min_crystals} crystals; the most are {count.max()}"
         )
-    row_of_group = np.full(231, -1)
-    row_of_group[represented] = np.arange(len(represented))
-    in_row = np.where(kept, row_of_group[crystals.space_group], -1)
-    statistics: dict[str, Any] = (
-        count_composition(fit, in_row, len(represented))
-        | gather_volumes(fit, in_row, len(represented))
-        | gather_shapes(crystals, kept)
-    )
     prior = Prior(
         name=name,
         restricted=restricted,
@@ -342,20 +335,16 @@ def fit_prior(
         min_crystals=min_crystals,
         max_volume=float(max_volume),
         max_sites=max_sites,
-        space_group=represented.astype(np.int32),
         n_crystals=count[represented].astype(np.int64),
         icsd_crystals=(
             np.zeros(231, np.int64)
             if frequencies_icsd is None
             else np.array(frequencies_icsd, np.int64)
         ),
-        wyckoff=count_positions(crystals, in_row),
-        **statistics,
+        **select_groups(fit, represented, wyckoff_per_element),
     )
     unrepresented = {int(g): int(count[g]) for g in np.flatnonzero(count)}
     for group in represented.tolist():
         del unrepresented[group]
-    report = FitReport(
-        len(crystals), int((in_row >= 0).sum()), fit.left_out, unrepresented
-    )
-    return prior, report
+    n_fitted = int(count[represented].sum())
+    return prior, FitReport(fit.n_crystals, n_fitted, fit.left_out, unrepresented)

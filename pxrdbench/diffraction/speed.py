@@ -241,7 +241,7 @@ def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Any]:
         "peaks and render, default, single": lambda: render(
             simulate("default", "single"), grid, size
         ),
-        "draw from open-v0, peaks and render, default, single": make_fresh,
+        "draw, peaks and render, default, single": make_fresh,
     }
 
 

@@ -8,11 +8,11 @@ from numba import config
 from scipy import stats
 
 from pxrdbench.crystal.generator import draw_crystals, draw_crystals_with_report
-from pxrdbench.crystal.generator_kernel import _draw_volume_factor
+from pxrdbench.crystal.generator_cell import draw_lattice, draw_volume_factor
 from pxrdbench.crystal.higher_symmetry_build import find_group
 from pxrdbench.crystal.prior import fit_prior, load_prior
 from pxrdbench.crystal.rng import STATE_SIZE, STREAM_CRYSTAL, seed_state
-from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
+from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site, cell_volumes
 from pxrdbench.crystal.symmetry import load_symmetry_tables
 from pxrdbench.errors import PriorError
 
@@ -167,7 +167,7 @@ def test_volume_factor_has_the_conditional_density():
         weight = np.exp(-0.5 * ((volume - atomic) / h_atomic) ** 2)
         weight = weight / weight.sum()
         values = [
-            _draw_volume_factor(state, PRIOR.tables, row, volume) for _ in range(2000)
+            draw_volume_factor(state, PRIOR.tables, row, volume) for _ in range(2000)
         ]
 
         def cumulative(x, weight=weight):
@@ -192,6 +192,36 @@ def test_volume_is_the_drawn_one():
     spread = np.sqrt(prior.volume_factor.std() ** 2 + prior.bandwidth[0] ** 2)
     assert abs(factor.mean() - mean) < 4 * spread / np.sqrt(4000)
     assert factor.std() == pytest.approx(spread, rel=0.05)
+
+
+@needs_jit
+@pytest.mark.parametrize("kind", range(6))
+def test_cells_have_the_volume_drawn(kind):
+    """Of every lattice type, to twelve digits."""
+    state = np.zeros(STATE_SIZE, np.uint64)
+    seed_state(state, np.uint64(4), STREAM_CRYSTAL, np.uint64(kind), 0)
+    lattice = np.empty((500, 6))
+    volume = np.geomspace(10.0, 7000.0, 500)
+    for row, wanted in zip(lattice, volume, strict=True):
+        draw_lattice(state, PRIOR.tables, kind, wanted, False, row)
+    np.testing.assert_allclose(cell_volumes(lattice), volume, rtol=1e-12)
+
+
+@needs_jit
+def test_limits():
+    crystals, report = draw_crystals_with_report(
+        PRIOR, 3, 0, 2000, max_volume=300.0, max_sites=4
+    )
+    assert crystals.volume.max() <= 300.0 * (1 + 1e-12)
+    assert np.diff(crystals.site_offset).max() == 4
+    assert report.volume_too_large.sum() > 100
+    assert report.too_many_sites.sum() > 100
+    wide = draw_crystals(PRIOR, 3, 0, 2000, max_volume=1e9, max_sites=500)
+    assert wide.volume.max() > 300.0
+    with pytest.raises(PriorError, match="max_volume > 0"):
+        draw_crystals(PRIOR, 3, 0, 1, max_volume=0.0)
+    with pytest.raises(PriorError, match="max_sites >= 1"):
+        draw_crystals(PRIOR, 3, 0, 1, max_sites=0)
 
 
 @needs_jit

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pxrdbench.crystal.generator import draw_crystals
 from pxrdbench.crystal.prior import (
     Prior,
     available_priors,
@@ -107,6 +108,56 @@ def test_report_says_what_was_left():
     assert prior.n_crystals.tolist() == [3]
 
 
+def test_one_pass_over_batches_is_the_fit_of_all(tmp_path):
+    """The prior does not depend on how crystals arrive, and progress is told."""
+    seen = []
+    batches = (
+        CrystalBatch.from_crystals(list(part))
+        for part in ([SALT], [FLUORITE, MIXED], [], [SALT, ZINC])
+    )
+    first, report = fit_prior(batches, name="x", min_crystals=1, progress=seen.append)
+    second, expected = fit_prior(CRYSTALS, name="x", min_crystals=1)
+    assert first.digest == second.digest
+    assert report == expected
+    assert seen == [1, 3, 3, 5]
+
+
+def test_positions_by_element(tmp_path):
+    own, _ = fit_prior(CRYSTALS, name="x", min_crystals=4, wyckoff_per_element=True)
+    first = load_symmetry_tables().position_offset[225]
+    held = {
+        (w, z): n
+        for w in range(3)
+        for z, n in enumerate(own.wyckoff_element[first + w].tolist())
+        if n
+    }
+    expected = {("a", "Na"): 2, ("b", "Cl"): 2, ("a", "Ca"): 1, ("c", "F"): 1}
+    expected |= {("a", "Mg"): 1, ("a", "Fe"): 1, ("b", "Fe"): 1}
+    assert held == {
+        ("abc".index(w), ATOMIC_NUMBERS[e]): n for (w, e), n in expected.items()
+    }
+    # Of group 194, which is not represented, nothing is kept.
+    assert own.wyckoff_element.sum() == 9
+    own.save(tmp_path / "own.npz")
+    again = load_prior(tmp_path / "own.npz")
+    assert again.digest == own.digest
+    assert np.array_equal(again.wyckoff_element, own.wyckoff_element)
+    # Sodium was seen on a only; without the choice by element it goes anywhere.
+    count = 60
+    drawn = draw_crystals(own, 1, 0, count)
+    sodium = drawn.atomic_number == ATOMIC_NUMBERS["Na"]
+    assert sodium.sum() > 10
+    alone = (
+        np.diff(drawn.site_offset)[
+            np.repeat(np.arange(count), np.diff(drawn.site_offset))
+        ]
+        == 2
+    )
+    assert (drawn.wyckoff_index[sodium & alone] == 0).all()
+    free = draw_crystals(replace(own, wyckoff_element=None), 1, 0, count)
+    assert (free.wyckoff_index[free.atomic_number == ATOMIC_NUMBERS["Na"]] > 0).any()
+
+
 def test_nothing_to_represent():
     with pytest.raises(PriorError, match="no space group has 5 crystals"):
         fit_prior(CRYSTALS, name="x", min_crystals=5)
@@ -155,7 +206,7 @@ def test_frequencies(small):
 
 
 def test_unknown_and_damaged_files(tmp_path, small):
-    with pytest.raises(PriorError, match="shipped are open-v0"):
+    with pytest.raises(PriorError, match="shipped are open-145, open-v0"):
         load_prior("closed-v0")
     with pytest.raises(PriorError, match="no such prior"):
         Prior.load(tmp_path / "none.npz")
@@ -180,7 +231,7 @@ def test_unknown_and_damaged_files(tmp_path, small):
 
 
 def test_shipped_prior(open_v0):
-    assert available_priors() == ("open-v0",)
+    assert available_priors() == ("open-145", "open-v0")
     assert open_v0.name == "open-v0"
     assert not open_v0.restricted
     assert open_v0.min_crystals == 20
@@ -188,7 +239,7 @@ def test_shipped_prior(open_v0):
     assert (open_v0.n_crystals >= 20).all()
     assert (open_v0.element.sum(axis=1) >= open_v0.n_crystals).all()
     assert (open_v0.n_elements.sum(axis=1) == open_v0.n_crystals).all()
-    assert "CC-BY" in open_v0.source
+    assert "CC BY" in open_v0.source
     assert open_v0.volume_factor.min() > 0
     for start, stop in zip(
         open_v0.volume_offset, open_v0.volume_offset[1:], strict=False

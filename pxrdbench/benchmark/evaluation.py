@@ -1,0 +1,276 @@
+"""From a model to numbers: predict a track, score what was predicted, report."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from pxrdbench.benchmark.predictions import Predictions, pack_logits
+from pxrdbench.benchmark.record import Evaluation
+from pxrdbench.benchmark.scoring import score
+from pxrdbench.dataset.split import TrackPart, load_track
+from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
+from pxrdbench.errors import EvaluationError
+
+if TYPE_CHECKING:  # imports torch, which scoring stored predictions needs not
+    from pxrdbench.learning.registry import Classifier
+
+__all__ = [
+    "DEFAULT_TRACK",
+    "Evaluation",
+    "ModelDescription",
+    "Predictions",
+    "describe_model",
+    "evaluate",
+    "predict_track",
+    "resample",
+    "score",
+]
+
+DEFAULT_TRACK = "aflow/prototypes"
+
+# Mean wavelengths nearer than this are one radiation: Kα1 and the Kα doublet of
+# copper are 0.08 % apart, copper and any other anode more than 8 %.
+_SAME_WAVELENGTH = 0.005
+
+
+def evaluate(
+    model: "Path | str | Classifier | Predictions",
+    track: str | TrackPart = DEFAULT_TRACK,
+    part: str = "test",
+    out: Path | str | None = None,
+    *,
+    model_name: str | None = None,
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Find out what a model is worth on a track.
+
+    Args:
+        model: Path of a checkpoint (``.pt``) or of stored predictions (``.h5``), a
+            classifier, or predictions.
+        track: Name of a track, see ``available_tracks``, or a loaded part.
+        part: Part of the track, if it is given by name.
+        out: Folder for ``predictions.h5``, ``evaluation.json`` and ``report.html``;
+            nothing is written if None.
+        model_name: What to call the model; its architecture's name if None.
+        batch_size: Patterns in memory at once.
+        on_progress: Called with patterns done and patterns in total.
+
+    Raises:
+        ModelError: If a checkpoint cannot be opened safely.
+        EvaluationError: If the model or the predictions do not belong to the track.
+        SplitError: If the track is unknown.
+    """
+    loaded = load_track(track, part) if isinstance(track, str) else track
+    predictions = _find_predictions(model, loaded, model_name, batch_size, on_progress)
+    evaluation = score(predictions, loaded)
+    if out is not None:
+        # The report draws figures, which takes matplotlib: not needed for numbers.
+        from pxrdbench.benchmark.report import write_report
+
+        out = Path(out)
+        predictions.write(out / "predictions.h5")
+        evaluation.write(out / "evaluation.json")
+        write_report(evaluation, predictions, out / "report.html", track=loaded)
+    return evaluation
+
+
+def _find_predictions(
+    model: "Path | str | Classifier | Predictions",
+    track: TrackPart,
+    model_name: str | None,
+    batch_size: int,
+    on_progress: Callable[[int, int], None] | None,
+) -> Predictions:
+    """Take predictions as they are, read them, or ask the model."""
+    if isinstance(model, Predictions):
+        return model
+    if isinstance(model, str | Path):
+        path = Path(model)
+        if path.suffix in {".h5", ".hdf5"}:
+            return Predictions.read(path)
+        from pxrdbench.learning.checkpoint import load_classifier
+
+        model = load_classifier(path)
+    return predict_track(
+        model,
+        track,
+        describe_model(model, model_name),
+        batch_size=batch_size,
+        on_progress=on_progress,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelDescription:
+    """What predictions write down about the model that made them.
+
+    Attributes:
+        name: What to call it.
+        digest: sha256 of its checkpoint, hex; "" for a model in memory.
+        radiation: What it reads patterns of, if it says so.
+        class_frequencies: Share of each space group in training, if known.
+        restricted: Whether licensed crystals went into it.
+        provenance: More, as text by name.
+    """
+
+    name: str = "model"
+    digest: str = ""
+    radiation: Radiation | None = None
+    class_frequencies: Mapping[int, float] | None = None
+    restricted: bool = False
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def frequencies_of(
+        self, classes: tuple[int, ...]
+    ) -> Float64[np.ndarray, " classes"] | None:
+        """Give the shares in the order of a class list."""
+        if self.class_frequencies is None:
+            return None
+        shares = [self.class_frequencies.get(number, 0.0) for number in classes]
+        return np.array(shares, np.float64)
+
+
+def describe_model(
+    classifier: "Classifier", name: str | None = None
+) -> ModelDescription:
+    """Gather what a model says of itself.
+
+    Args:
+        classifier: A checkpoint's classifier, or any other.
+        name: What to call it; its architecture if None.
+    """
+    from pxrdbench.learning.checkpoint import CheckpointClassifier
+
+    if not isinstance(classifier, CheckpointClassifier):
+        return ModelDescription(name or type(classifier).__name__)
+    checkpoint = classifier.checkpoint
+    provenance = {
+        "architecture": checkpoint.model,
+        "patterns seen": f"{checkpoint.patterns_seen:,}",
+        "recipe digest": checkpoint.recipe_digest,
+        "prior digest": checkpoint.prior_digest,
+        **{f"trained with {k}": v for k, v in checkpoint.versions.items()},
+    }
+    return ModelDescription(
+        name=name or checkpoint.model,
+        digest=classifier.digest,
+        radiation=checkpoint.radiation,
+        class_frequencies=_training_frequencies(checkpoint.prior_digest),
+        restricted=checkpoint.restricted,
+        provenance=provenance,
+    )
+
+
+def _training_frequencies(prior_digest: str) -> dict[int, float] | None:
+    """Find the class frequencies of a prior that this package ships."""
+    from pxrdbench.crystal.prior import load_prior
+
+    prior = load_prior("open-v0")
+    for kind in ("fitted", "icsd"):
+        variant = prior.with_frequencies(kind)
+        if prior_digest == variant.digest:
+            shares = variant.space_group_probability
+            return dict(zip(variant.space_groups, shares.tolist(), strict=True))
+    return None
+
+
+def predict_track(
+    classifier: "Classifier",
+    track: TrackPart,
+    description: "ModelDescription | None" = None,
+    *,
+    batch_size: int = 256,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Predictions:
+    """Ask a model about every crystal of a track.
+
+    Patterns are resampled to the grid the model reads, where the two differ.
+
+    Args:
+        classifier: The model.
+        track: Frozen patterns.
+        description: What to write down about the model; what it says of itself if
+            None.
+        batch_size: Patterns in memory at once.
+        on_progress: Called with patterns done and patterns in total.
+
+    Raises:
+        EvaluationError: If the model reads angles that the track lacks or another
+            radiation, or gives logits of another shape.
+    """
+    known = describe_model(classifier) if description is None else description
+    _check_input(classifier.grid, known.radiation, track)
+    n = len(track.ids)
+    rows = []
+    for start in range(0, n, batch_size):
+        count = min(batch_size, n - start)
+        intensity = track.batch(start, count).intensity
+        patterns = resample(intensity, track.grid, classifier.grid)
+        logits = np.asarray(classifier.predict(patterns))
+        if logits.shape != (count, len(classifier.space_groups)):
+            raise EvaluationError(
+                f"the model gives logits of shape {logits.shape} for {count} patterns "
+                f"and {len(classifier.space_groups)} classes"
+            )
+        rows.append(pack_logits(logits))
+        if on_progress is not None:
+            on_progress(start + count, n)
+    classes = tuple(int(number) for number in classifier.space_groups)
+    return Predictions(
+        ids=tuple(track.ids),
+        logits=np.concatenate(rows),
+        space_groups=classes,
+        track=track.name,
+        part=track.part,
+        track_version=str(track.version),
+        track_digest=track.digest,
+        model_name=known.name,
+        model_digest=known.digest,
+        class_frequencies=known.frequencies_of(classes),
+        restricted=known.restricted,
+        provenance=known.provenance,
+    )
+
+
+def resample(
+    intensity: Float32[np.ndarray, "batch points"],
+    source: TwoThetaGrid,
+    target: TwoThetaGrid,
+) -> Float32[np.ndarray, "batch other_points"]:
+    """Interpolate patterns linearly at other angles and scale them to maximum 1."""
+    if source == target:
+        return intensity
+    wanted, angles = target.angles(), source.angles()
+    rows = np.array([np.interp(wanted, angles, row) for row in intensity], np.float32)
+    largest = rows.max(axis=1, keepdims=True)
+    return np.asarray(np.divide(rows, largest, out=rows, where=largest > 0.0))
+
+
+def _check_input(
+    wanted: TwoThetaGrid, radiation: Radiation | None, track: TrackPart
+) -> None:
+    """Refuse a model that reads what the track's patterns do not hold."""
+    given, slack = track.grid, 1e-9
+    if wanted.start < given.start - slack or wanted.stop > given.stop + slack:
+        raise EvaluationError(
+            f"the model reads {wanted.start}-{wanted.stop} degrees, the track "
+            f"{track.name} holds {given.start}-{given.stop}"
+        )
+    if radiation is None:
+        return
+    read, measured = _mean_wavelength(radiation), _mean_wavelength(track.radiation)
+    if abs(read / measured - 1.0) > _SAME_WAVELENGTH:
+        raise EvaluationError(
+            f"the model reads patterns of {read:.4f} angstrom, the track "
+            f"{track.name} has {measured:.4f}"
+        )
+
+
+def _mean_wavelength(radiation: Radiation) -> float:
+    return math.fsum(length * weight for length, weight in radiation.lines)

@@ -1,0 +1,108 @@
+"""What a person sees while they wait, and the tables they get."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+# Lines are left to the terminal to wrap: in a log they stay whole.
+console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 110
+
+# Without a terminal (a log file, CI) a line this often [s] is enough.
+_PLAIN_INTERVAL = 15.0
+
+
+class Line(Protocol):
+    """A line that is kept up to date."""
+
+    def __call__(self, text: str, fraction: float | None = None) -> None:
+        """Show how far it is; a fraction draws a bar."""
+
+
+@contextmanager
+def live_line(title: str) -> Iterator[Line]:
+    """Keep one line up to date on a terminal, print now and then elsewhere."""
+    if console.is_terminal:
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[text]}"),
+            console=console,
+            transient=True,
+        ) as progress:
+            task = progress.add_task(title, total=None, text="")
+
+            def show(text: str, fraction: float | None = None) -> None:
+                total = None if fraction is None else 1.0
+                progress.update(task, text=text, total=total, completed=fraction or 0)
+
+            yield show
+        return
+    last = time.monotonic()
+
+    def say(text: str, fraction: float | None = None) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PLAIN_INTERVAL:
+            last = time.monotonic()
+            share = "" if fraction is None else f"{100 * fraction:3.0f} %  "
+            console.print(f"{title}  {share}{text}")
+
+    yield say
+
+
+def format_seconds(seconds: float) -> str:
+    """Write a duration as a person would.
+
+    Example:
+        >>> format_seconds(3723)
+        '1 h 02 min'
+        >>> format_seconds(75)
+        '1 min 15 s'
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def accuracy_text(accuracy: Mapping[str, float]) -> str:
+    """Write held-out accuracies in one line: top-1, and top-5 in brackets.
+
+    Example:
+        >>> accuracy_text({"real_top_1": 0.31, "real_top_5": 0.633})
+        'real 31.0 % (top-5 63.3)'
+    """
+    sets = dict.fromkeys(name.rsplit("_top_", 1)[0] for name in accuracy)
+    return "  ".join(
+        f"{name} {100 * accuracy[f'{name}_top_1']:.1f} % "
+        f"(top-5 {100 * accuracy[f'{name}_top_5']:.1f})"
+        for name in sets
+    )
+
+
+def p_value_text(p: float) -> str:
+    """Write a p value; what a float cannot hold is below its least.
+
+    Example:
+        >>> p_value_text(0.0), p_value_text(0.034)
+        ('p < 1e-300', 'p = 0.034')
+    """
+    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
+
+
+def make_table(title: str, columns: tuple[str, ...]) -> Table:
+    """Make a table whose first column is text and whose others are numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if number else "left"
+        table.add_column(column, justify=justify, no_wrap=True)
+    return table

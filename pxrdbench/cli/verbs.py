@@ -1,0 +1,324 @@
+"""What each verb does and shows, once its options are parsed."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pxrdbench.cli.display import (
+    accuracy_text,
+    console,
+    format_seconds,
+    live_line,
+    make_table,
+    p_value_text,
+)
+
+# Guesses that look at no pattern.
+_LABELS = {
+    "most_frequent": "most frequent groups of the training",
+    "hindsight": "most frequent groups of the track",
+}
+
+if TYPE_CHECKING:
+    from pxrdbench.benchmark.intervals import Estimate
+    from pxrdbench.benchmark.record import Evaluation
+    from pxrdbench.dataset.progress import GenerateProgress, GenerateReport
+    from pxrdbench.factory import GenerateConfig
+    from pxrdbench.learning.train_config import (
+        TrainConfig,
+        TrainProgress,
+        TrainReport,
+    )
+
+
+def run_generate(config: "GenerateConfig") -> "GenerateReport":
+    """Write shards under a live line, then say what came of it."""
+    from pxrdbench.dataset.plan import format_size
+    from pxrdbench.factory import generate
+
+    recipe = config.recipe
+    console.print(
+        f"recipe [bold]{recipe.digest[:12]}[/]: prior {recipe.card.prior_name}, "
+        f"{len(recipe.space_groups)} space groups, {recipe.radiation.name}, "
+        f"seed {recipe.card.seed} → {config.out}"
+    )
+    with live_line("generate") as line:
+
+        def show(progress: "GenerateProgress") -> None:
+            if progress.phase == "starting":
+                line("compiling kernels, starting Ray …")
+                return
+            text = (
+                f"{progress.samples:,} samples  "
+                f"{progress.samples_per_second:,.0f}/s "
+                f"({progress.samples_per_second_per_core:,.0f}/s a core)  "
+                f"{format_size(progress.bytes)}"
+            )
+            left, fraction = progress.seconds_left, None
+            if left is not None:
+                text += f"  {format_seconds(left)} left ({progress.limit})"
+                fraction = progress.seconds / max(progress.seconds + left, 1e-9)
+            line(text, fraction)
+
+        report = generate(config, show)
+    console.print(
+        f"{report.samples_new:,} samples in {format_seconds(report.seconds)}: "
+        f"[bold]{report.samples_per_second:,.0f}/s[/] with {report.workers} "
+        f"worker{'s' * (report.workers != 1)}, "
+        f"{report.samples_per_second / max(report.workers, 1):,.0f}/s a core. "
+        f"The set: {report.samples:,} samples, {report.shards} shards, "
+        f"{format_size(report.bytes)}."
+    )
+    console.print(report.explanation)
+    return report
+
+
+def run_train(config: "TrainConfig") -> "TrainReport":
+    """Train under a live line, then say what came of it."""
+    from pxrdbench.learning.trainer import train
+
+    with live_line("train") as line:
+        line("compiling kernels, drawing held-out patterns …")
+
+        def show(progress: "TrainProgress") -> None:
+            line(
+                f"{progress.patterns_seen:,} patterns  "
+                f"{progress.patterns_per_second:,.0f}/s  loss {progress.loss:.3f}  "
+                f"{accuracy_text(progress.accuracy)}  "
+                f"waiting {100 * progress.waited:.0f} %",
+                progress.fraction,
+            )
+
+        report = train(config, show)
+    console.print(
+        f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
+        f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "
+        f"{report.patterns_per_second:,.0f}/s, "
+        f"{100 * report.waited:.1f} % of the time waiting for data"
+    )
+    console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
+    if report.is_interrupted:
+        console.print("Stopped early; the same command with --resume goes on.")
+    console.print(f"checkpoint: {report.checkpoint}")
+    return report
+
+
+def run_evaluate(
+    model: Path, track: str, part: str = "test", out: Path | None = None
+) -> "Evaluation":
+    """Score a model under a live line, then print the table."""
+    from pxrdbench.benchmark.evaluation import evaluate
+
+    folder = out or model.parent / "eval" / track.replace("/", "-")
+    with live_line("eval") as line:
+
+        def show(done: int, total: int) -> None:
+            line(f"{track}  {done:,} of {total:,} patterns", done / total)
+
+        evaluation = evaluate(model, track, part, folder, on_progress=show)
+    print_evaluation(evaluation)
+    console.print(f"report: {folder / 'report.html'}")
+    return evaluation
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print accuracies in percent with their 95 % intervals."""
+    track, metrics = evaluation.track, evaluation.metrics
+    table = make_table(
+        f"{evaluation.model['name']} on {track['name']} {track['part']}: "
+        f"{evaluation.counts['crystals']:,} crystals, "
+        f"{evaluation.counts['covered']:,} in its {evaluation.model['classes']} groups",
+        ("", "%", "95 % interval"),
+    )
+
+    def add(name: str, estimate: "Estimate") -> None:
+        low, high = 100 * estimate.low, 100 * estimate.high
+        table.add_row(name, f"{100 * estimate.value:.1f}", f"{low:.1f} – {high:.1f}")
+
+    for key in ("top_1", "top_5", "top_10", "covered_top_1", "macro_top_1"):
+        if key in metrics:
+            add(key.replace("_", " ").replace("top ", "top-"), metrics[key])
+    table.add_section()
+    for system, estimate in evaluation.crystal_system.items():
+        add(f"top-1, {system}", estimate)
+    table.add_section()
+    for baseline in evaluation.baselines:
+        add(f"{_LABELS[baseline.name]}, top-1", baseline.metrics["top_1"])
+        add(f"{_LABELS[baseline.name]}, top-5", baseline.metrics["top_5"])
+    console.print(table)
+    for baseline in evaluation.baselines:
+        test = baseline.comparisons["top_1"]
+        console.print(
+            f"top-1 against {_LABELS[baseline.name]}: "
+            f"{100 * test.difference.value:+.1f} points "
+            f"({100 * test.difference.low:+.1f} to {100 * test.difference.high:+.1f}), "
+            f"exact McNemar {p_value_text(test.p_value)}"
+        )
+
+
+def run_verify(folder: Path, samples: int) -> None:
+    """Check shards and print what was found; exit status 1 if something is wrong."""
+    from pxrdbench.dataset.plan import format_size
+    from pxrdbench.dataset.verify import verify_shards
+
+    with live_line("verify") as line:
+        report = verify_shards(
+            folder,
+            sample=samples,
+            on_progress=lambda done, total: line(
+                f"{done} of {total} shards", done / max(total, 1)
+            ),
+        )
+    console.print(
+        f"{report.shards} shards, {report.samples:,} samples, "
+        f"{format_size(report.bytes)}; {report.redrawn} samples drawn again, "
+        f"{report.identical} of them identical to the byte"
+    )
+    for name in report.leftovers:
+        console.print(f"left over: {name}")
+    for problem in report.problems:
+        console.print(f"[red]wrong[/]: {problem}")
+    if not report.is_sound:
+        sys.exit(1)
+    console.print("[green]sound[/]")
+
+
+def run_prior_fit(
+    structures: Path,
+    out: Path,
+    track: str,
+    name: str,
+    min_crystals: int,
+    icsd_counts: Path | None,
+    workers: int | None,
+) -> None:
+    """Read the statistics part of a track, fit, save, and say what was left out."""
+    from pxrdbench.crystal.prior import fit_prior, load_prior
+    from pxrdbench.dataset.split import load_record, load_table, split_digest
+    from pxrdbench.sources.materials_project import read_crystals
+    from pxrdbench.sources.space_group_counts import ICSD_SOURCE, read_icsd_counts
+
+    ids = load_table(track, "statistics")["id"].to_pylist()
+    with live_line("read") as line:
+        crystals, _, read_report = read_crystals(
+            structures,
+            ids,
+            workers=workers,
+            progress=lambda done, total: line(f"{done:,} of {total:,}", done / total),
+        )
+    attributions = load_record(track)["attributions"]
+    prior, report = fit_prior(
+        crystals,
+        name=name,
+        min_crystals=min_crystals,
+        split_digest=split_digest(track),
+        source="; ".join([f"{track} statistics", *attributions, ICSD_SOURCE]),
+        frequencies_icsd=(
+            load_prior("open-v0").icsd_crystals
+            if icsd_counts is None
+            else read_icsd_counts(icsd_counts)
+        ),
+    )
+    prior.save(out)
+    for reason, count in read_report.reasons.items():
+        console.print(f"not read: {count:,} — {reason}")
+    for reason, count in report.left_out.items():
+        if count:
+            console.print(f"left out: {count:,} — {reason}")
+    if report.unrepresented:
+        console.print(
+            f"left out: {sum(report.unrepresented.values()):,} — of "
+            f"{len(report.unrepresented)} space groups with fewer than {min_crystals}"
+        )
+    console.print(
+        f"fitted on {report.n_fitted:,} of {len(ids):,} crystals, "
+        f"{len(prior.space_groups)} space groups; "
+        f"digest {prior.digest[:12]} → {out}"
+    )
+
+
+def run_prior_show(name: str) -> None:
+    """Print where a prior comes from and its space groups."""
+    from pxrdbench.crystal.prior import load_prior
+    from pxrdbench.crystal.symmetry import crystal_system, space_group_symbol
+
+    prior = load_prior(name)
+    console.print(f"[bold]{prior.name}[/]  digest {prior.digest}")
+    console.print(f"fitted on: {prior.source or 'unknown'}")
+    console.print(f"split: {prior.split_digest or 'none'}")
+    console.print(f"restricted: {'yes' if prior.restricted else 'no'}")
+    table = make_table(
+        f"{len(prior.space_groups)} space groups", ("symbol", "number", "%", "system")
+    )
+    shares = prior.space_group_probability
+    for group, share in zip(prior.space_groups, shares, strict=True):
+        table.add_row(
+            space_group_symbol(group),
+            str(group),
+            f"{100 * share:.2f}",
+            crystal_system(group),
+        )
+    console.print(table)
+
+
+def run_split_list() -> None:
+    """Print the tracks with the sizes of their parts."""
+    from pxrdbench.dataset.split import available_tracks, load_record, load_table
+
+    table = make_table("Tracks", ("track", "part", "crystals", "types", "groups"))
+    for track in available_tracks():
+        for part in load_record(track)["parts"]:
+            rows = load_table(track, part)
+            table.add_row(
+                track,
+                part,
+                f"{rows.num_rows:,}",
+                f"{len(set(rows['structure_type'].to_pylist())):,}",
+                str(len(set(rows["space_group"].to_pylist()))),
+            )
+    console.print(table)
+
+
+def run_bench(crystals: int, corpus: Path | None, out: Path | None) -> None:
+    """Time the simulator against pymatgen, print ratios, keep them as JSON."""
+    from pxrdbench.diffraction.speed import (
+        benchmark_simulation,
+        draw_corpus,
+        read_frozen_corpus,
+    )
+
+    with live_line("bench") as line:
+        line("compiling kernels …")
+        timed = (
+            read_frozen_corpus(corpus, crystals) if corpus else draw_corpus(crystals)
+        )
+        result = benchmark_simulation(
+            timed,
+            on_progress=lambda done, total: line(
+                f"{done} of {total} crystals by pymatgen", done / total
+            ),
+        )
+    measured = result["corpus"]
+    volumes = ", ".join(f"{volume:,.0f}" for volume in measured["volume_quantiles"])
+    table = make_table(
+        f"CPU time a crystal, {measured['crystals']} crystals of {measured['name']}",
+        ("", "µs", "a second, one core", "× pymatgen's peaks"),
+    )
+    for name, time in result["microseconds_per_pattern"].items():
+        ratio = result["speed_over_pymatgen"].get(name, 1.0)
+        table.add_row(name, f"{time:,.1f}", f"{1e6 / time:,.0f}", f"{ratio:,.0f}")
+    console.print(table)
+    console.print(
+        f"volumes (1, 10, 50, 90, 99 %): {volumes} Å³; "
+        f"{measured['mean_sites']:.1f} sites on average"
+    )
+    accuracy = result["accuracy"]
+    console.print(
+        f"{accuracy['peaks_compared']:,} peaks of pymatgen compared: intensities "
+        f"within {accuracy['relative_intensity']:.1e} relative, angles within "
+        f"{accuracy['two_theta_degrees']:.1e} degrees"
+    )
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        console.print(f"written: {out}")

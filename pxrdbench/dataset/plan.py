@@ -1,0 +1,228 @@
+"""Which shard comes next, and whether there is room for it."""
+
+import fcntl
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pxrdbench.dataset.manifest import (
+    DATASET_FILE,
+    PART_SUFFIX,
+    Manifest,
+    ShardRecord,
+    ShardSpan,
+)
+from pxrdbench.dataset.recipe_card import RecipeCard
+from pxrdbench.errors import ShardError
+
+SHARD_SAMPLES = 50_000
+LOCK_FILE = ".lock"
+
+# A shard may be this much larger than the largest so far, by bytes per sample.
+_RESERVE = 1.05
+# Left free on the disk, whatever the limit: room for everybody else [bytes].
+_DISK_RESERVE = 1_000_000_000
+
+_UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_UNITS |= {f"{unit}i": 1024.0**power for power, unit in enumerate("kMGT", start=1)}
+
+
+def parse_size(text: str) -> int:
+    """Turn ``20GB``, ``500 MB`` or ``1.5GiB`` into bytes.
+
+    Raises:
+        ShardError: If it is no size.
+
+    Example:
+        >>> parse_size("20GB"), parse_size("1.5 KiB")
+        (20000000000, 1536)
+    """
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([kKmMgGtT]?i?)[bB]?\s*", text)
+    unit = match and match[2].upper().replace("K", "k").replace("I", "i")
+    if match is None or unit not in _UNITS:
+        raise ShardError(f"{text!r} is no size; write 20GB, 500MB or 1.5GiB")
+    return int(float(match[1]) * _UNITS[unit])
+
+
+def format_size(size: int | float) -> str:
+    """Write a number of bytes for people.
+
+    Example:
+        >>> format_size(62_345_678), format_size(999)
+        ('62.3 MB', '999 B')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+class ShardPlan:
+    """Hands out shards that are still to be written, and keeps within the limits.
+
+    The sizes of shards in progress are reserved beforehand, and a writer gives up
+    rather than exceed its reservation: the folder never outgrows its limit.
+
+    Attributes:
+        shard_samples: Samples of a full shard.
+        total_samples: Where the set ends; None for no end.
+        max_bytes: Size that the folder's shards may have together.
+        bytes_per_sample: Largest seen so far.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        folder: Path,
+        *,
+        total_samples: int | None,
+        max_bytes: int,
+    ) -> None:
+        self.shard_samples = manifest.shard_samples
+        self.total_samples = total_samples
+        self.max_bytes = max_bytes
+        self.bytes_per_sample = 0.0
+        self._folder = folder
+        self._next = 0
+        self._records = {record.index: record for record in manifest.records}
+        self._reserved: dict[int, int] = {}
+        for record in manifest.records:
+            self._learn(record.bytes, record.samples)
+
+    @property
+    def samples(self) -> int:
+        """Samples of finished shards."""
+        return sum(record.samples for record in self._records.values())
+
+    @property
+    def bytes(self) -> int:
+        """Size of finished shards."""
+        return sum(record.bytes for record in self._records.values())
+
+    @property
+    def shards(self) -> int:
+        """Number of finished shards."""
+        return len(self._records)
+
+    @property
+    def total_shards(self) -> int | None:
+        """Number of shards in the end; None for no end."""
+        if self.total_samples is None:
+            return None
+        return -(-self.total_samples // self.shard_samples)
+
+    def next_span(self) -> ShardSpan | None:
+        """Find the first shard that is neither written nor in progress."""
+        index = self._next
+        while self.total_shards is None or index < self.total_shards:
+            span = ShardSpan.of(index, self.shard_samples, self.total_samples)
+            record = self._records.get(index)
+            is_there = record is not None and record.samples >= span.samples
+            if not is_there and index not in self._reserved:
+                return span
+            index += 1
+            if is_there and index == self._next + 1:
+                self._next = index
+        return None
+
+    def room_for(self, span: ShardSpan) -> int:
+        """Bytes that a shard is expected to need at most; 0 if there is no room."""
+        # A tar ends with up to 10 kB of zeros.
+        needed = int(_RESERVE * self.bytes_per_sample * span.samples) + 20_000
+        in_progress = sum(self._reserved.values())
+        free_disk = shutil.disk_usage(self._folder).free - _DISK_RESERVE
+        free = min(self.max_bytes - self.bytes, free_disk) - in_progress
+        return needed if needed <= free else 0
+
+    @property
+    def is_disk_short(self) -> bool:
+        """Whether the disk ends before the size limit does."""
+        free_disk = shutil.disk_usage(self._folder).free - _DISK_RESERVE
+        return free_disk < self.max_bytes - self.bytes
+
+    def expect(self, bytes_per_sample: float) -> None:
+        """Say how large a sample is likely to be, before there is any."""
+        self.bytes_per_sample = max(self.bytes_per_sample, bytes_per_sample)
+
+    def start(self, span: ShardSpan, reserved_bytes: int) -> None:
+        """Note that a shard is in progress."""
+        self._reserved[span.index] = reserved_bytes
+
+    def finish(self, record: ShardRecord) -> None:
+        """Note that a shard is written."""
+        del self._reserved[record.index]
+        self._records[record.index] = record
+        self._learn(record.bytes, record.samples)
+
+    def give_up(self, span: ShardSpan, samples: int = 0, size: int = 0) -> None:
+        """Note that a shard is not written after all, and what was seen of its size."""
+        del self._reserved[span.index]
+        self._learn(size, samples)
+
+    def _learn(self, size: int, samples: int) -> None:
+        if samples:
+            self.expect(size / samples)
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other runs out of a folder; the lock ends with the process.
+
+    Raises:
+        ShardError: If another run has it.
+    """
+    with (folder / LOCK_FILE).open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ShardError(
+                f"another run writes to {folder}; wait for it, or choose another folder"
+            ) from None
+        yield
+
+
+def open_folder(
+    folder: Path, card: RecipeCard, shard_samples: int | None = None
+) -> Manifest:
+    """Describe a new folder, or check that a recipe belongs into an old one.
+
+    Args:
+        folder: Where the shards are or will be.
+        card: What is to be written.
+        shard_samples: Samples of a shard; those of the folder, or 50,000, if None.
+
+    Raises:
+        ShardError: If the folder holds another recipe or other shards.
+    """
+    if not (folder / DATASET_FILE).exists():
+        for path in folder.glob("shard-*.tar"):
+            raise ShardError(
+                f"{folder} holds {path.name} but no {DATASET_FILE}: another program "
+                "wrote it; choose another folder"
+            )
+        manifest = Manifest(card, shard_samples or SHARD_SAMPLES)
+        manifest.write(folder)
+        return manifest
+    manifest = Manifest.read(folder)
+    if manifest.card.digest != card.digest:
+        differences = "; ".join(manifest.card.differences(card))
+        raise ShardError(
+            f"{folder} holds samples of another recipe: there {differences}. One "
+            "folder holds one recipe: choose another --out, or repeat the options of "
+            "the first run"
+        )
+    if shard_samples not in {None, manifest.shard_samples}:
+        raise ShardError(
+            f"{folder} holds shards of {manifest.shard_samples:,} samples, not "
+            f"{shard_samples:,}: leave --shard-samples away, or choose another --out"
+        )
+    return manifest
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove what interrupted writers left; nobody else may be writing."""
+    for path in folder.glob(f"*{PART_SUFFIX}"):
+        path.unlink(missing_ok=True)

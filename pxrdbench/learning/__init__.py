@@ -1,0 +1,1 @@
+"""Models that read a pattern, and how they are trained and kept."""

@@ -1,0 +1,165 @@
+"""Models by name: those of this package and those of plug-ins."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import nn
+
+from pxrdbench.diffraction.pattern import TwoThetaGrid
+from pxrdbench.errors import ModelError
+from pxrdbench.learning.park_cnn import PARK_CNN_WIDTHS, ParkCNN
+from pxrdbench.learning.peak_network import PeakNetwork
+from pxrdbench.learning.resnet import RESNET_BLOCKS, ResNet
+
+ENTRY_POINT_GROUP = "pxrdbench.models"
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Whatever names space groups for patterns; all that a benchmark asks of a model.
+
+    Attributes:
+        space_groups: The class list: space group of each logit.
+        grid: Angles of the patterns that it reads.
+    """
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        """The class list: space group of each logit."""
+
+    @property
+    def grid(self) -> TwoThetaGrid:
+        """Angles of the patterns that it reads."""
+
+    def predict(
+        self, intensity: Float32[np.ndarray, "batch points"]
+    ) -> Float32[np.ndarray, "batch classes"]:
+        """Logits of patterns with a maximum of one."""
+
+
+@runtime_checkable
+class TwoStageModel(Protocol):
+    """A module with a first stage without weights, which loader threads can run.
+
+    The module itself does one after the other.
+    """
+
+    def encode(self, intensity: torch.Tensor) -> torch.Tensor:
+        """Patterns (batch, 1, points) to something smaller, without gradients."""
+
+    def classify(self, encoded: torch.Tensor) -> torch.Tensor:
+        """What ``encode`` gave to logits (batch, classes)."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """How to build a model, and how it likes to be trained.
+
+    Attributes:
+        build: From the number of classes and the grid to a module that turns
+            (batch, 1, points) into logits (batch, classes); it may be a
+            ``TwoStageModel``.
+        batch_size: Patterns a step.
+        learning_rate: Highest rate of Adam.
+        weight_decay: Share of a weight, times the rate, that a step takes away.
+        summary: One line for a list of models.
+    """
+
+    build: Callable[[int, TwoThetaGrid], nn.Module]
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    summary: str = ""
+
+
+def _park_cnn(n_classes: int, grid: TwoThetaGrid, *, size: str) -> nn.Module:
+    return ParkCNN(n_classes, grid.points, size=size)
+
+
+def _resnet(n_classes: int, grid: TwoThetaGrid, *, depth: int) -> nn.Module:
+    return ResNet(n_classes, grid.points, depth=depth)
+
+
+# The reference work trains parkCNN with rate 1e-3 and 870 patterns a step, the
+# ResNets with 1e-4 and 145 (its section 5); smaller steps suit runs of minutes.
+_MODELS: dict[str, ModelSpec] = {
+    "peak-network": ModelSpec(
+        PeakNetwork, 256, 4e-3, 0.01, "finds peaks first; learns in minutes"
+    ),
+    **{
+        f"park-cnn-{size}": ModelSpec(
+            partial(_park_cnn, size=size), 128, 1e-3, summary="Park et al. (2017)"
+        )
+        for size in PARK_CNN_WIDTHS
+    },
+    **{
+        f"resnet-{depth}": ModelSpec(
+            partial(_resnet, depth=depth), 145, 1e-4, summary="Schopmans et al. (2023)"
+        )
+        for depth in RESNET_BLOCKS
+    },
+}
+
+
+def _plug_ins() -> dict[str, Callable[[], ModelSpec]]:
+    """Models that other installed packages offer, not yet imported."""
+    return {
+        point.name: point.load
+        for point in entry_points(group=ENTRY_POINT_GROUP)
+        if point.name not in _MODELS
+    }
+
+
+def available_models() -> tuple[str, ...]:
+    """Names that ``build_model`` knows: our own first, then those of plug-ins."""
+    return (*_MODELS, *sorted(_plug_ins()))
+
+
+def find_model(name: str) -> ModelSpec:
+    """Find a model by name.
+
+    Raises:
+        ModelError: If no model has this name, or a plug-in offers no ``ModelSpec``.
+    """
+    if name in _MODELS:
+        return _MODELS[name]
+    plug_ins = _plug_ins()
+    if name not in plug_ins:
+        raise ModelError(
+            f"unknown model {name!r}; known are {', '.join(available_models())}"
+        )
+    spec = plug_ins[name]()
+    if not isinstance(spec, ModelSpec):
+        raise ModelError(
+            f"the plug-in for model {name!r} offers a {type(spec).__name__}; "
+            "its entry point must name a pxrdbench.learning.registry.ModelSpec"
+        )
+    return spec
+
+
+def build_model(
+    name: str, n_classes: int, points: int = 8501, *, grid: TwoThetaGrid | None = None
+) -> nn.Module:
+    """Build a model with fresh weights, drawn from torch's global generator.
+
+    Args:
+        name: One of ``available_models()``.
+        n_classes: Number of logits.
+        points: Angles of a pattern, from 5 to 90 degrees.
+        grid: The angles, where they are others; ``points`` is then not read.
+
+    Returns:
+        A module that turns (batch, 1, points) into logits (batch, n_classes).
+
+    Raises:
+        ModelError: If no model has this name, or there is nothing to tell apart.
+    """
+    if n_classes < 2:
+        raise ModelError(f"a model of {n_classes} classes; at least 2 are needed")
+    return find_model(name).build(n_classes, grid or TwoThetaGrid(points=points))
