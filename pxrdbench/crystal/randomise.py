@@ -5,17 +5,19 @@ the coordinates, the cell? Schopmans, Reiser & Friederich (2023), Digital Discov
 1414, section 3.3, answer by randomising one after the other. All variants here hold
 the same crystals: the volume is drawn for each of them, needed or not, and decides
 alike; and they share their random numbers, so that the cells of "lattice" and "both"
-are equal, and the coordinates of "coordinates" and "both".
+are equal, and uniform coordinates of "coordinates" and "both".
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Int64
 from numba import njit
 
 from pxrdbench.crystal.batches import take_crystals
-from pxrdbench.crystal.generator_kernel import _draw_lattice, _draw_volume_factor
+from pxrdbench.crystal.coordinate_model import find_coordinate_model
+from pxrdbench.crystal.generator_cell import draw_lattice, draw_volume_factor
 from pxrdbench.crystal.higher_symmetry import KernelSymmetry, kernel_symmetry
 from pxrdbench.crystal.prior import Prior
 from pxrdbench.crystal.rng import (
@@ -23,7 +25,6 @@ from pxrdbench.crystal.rng import (
     STREAM_CRYSTAL,
     Integer,
     check_seed,
-    next_uniform,
     seed_state,
 )
 from pxrdbench.crystal.structure import CrystalBatch
@@ -37,9 +38,9 @@ REASONS: tuple[str, ...] = (
     "the volume drawn is above the prior's limit",
     "an edge drawn is below 2 Å",
 )
-# Blocks of the generator's stream that drawing a crystal never reaches.
+# Blocks of the generator's stream that drawing a crystal never reaches, nor does a
+# coordinate model.
 _LATTICE_BLOCK = 2**30
-_COORDINATE_BLOCK = 3 * 2**30
 # As in the generator, where the sources of both numbers stand.
 _SMALLEST_ATOM = 0.75
 _SHORTEST_EDGE = 2.0
@@ -53,13 +54,13 @@ def randomise_crystals(
     coordinates: bool,
     lattice: bool,
     start: int = 0,
+    coordinate_model: str = "uniform",
 ) -> tuple[CrystalBatch, Int64[np.ndarray, " kept"], dict[str, int]]:
     """Draw coordinates, cells or both of crystals anew.
 
     Space group, species, occupancies, displacements and Wyckoff positions stay.
-    Coordinates are uniform on each position; species that share a point still do.
-    The volume is drawn given that of the atoms, the shape given the lattice type, as
-    for synthetic crystals.
+    Species that share a point still do. The volume is drawn given that of the atoms,
+    the shape given the lattice type, as for synthetic crystals.
 
     Args:
         crystals: In the standard setting.
@@ -70,6 +71,9 @@ def randomise_crystals(
             have in common come back as they are.
         start: Index of the first crystal: what is drawn for a crystal depends on
             the seed, its index and the crystal only.
+        coordinate_model: Name of the model that places atoms; "uniform" is the
+            study's. One that looks at distances draws other coordinates in another
+            cell.
 
     Returns:
         Crystals, their positions in ``crystals``, and how many were left out by
@@ -78,10 +82,9 @@ def randomise_crystals(
     check_seed(seed, start, len(crystals))
     row_of_group = np.full(231, -1, np.int64)
     row_of_group[prior.space_group] = np.arange(len(prior.space_group))
-    fract = crystals.fract.copy()
     cells = crystals.lattice.copy()
     status = np.zeros(len(crystals), np.int64)
-    _randomise(
+    _draw_cells(
         (np.uint64(seed), np.uint64(start)),
         prior.tables,
         kernel_symmetry(),
@@ -89,8 +92,7 @@ def randomise_crystals(
         prior.max_volume,
         (crystals.space_group, crystals.site_offset, crystals.wyckoff_index),
         (crystals.atomic_number, crystals.occupancy),
-        (cells, fract),
-        (bool(coordinates), bool(lattice)),
+        cells if lattice else np.empty((0, 6)),
         status,
     )
     kept = np.flatnonzero(status == 0)
@@ -100,22 +102,15 @@ def randomise_crystals(
         for code in range(1, len(REASONS))
         if counts[code]
     }
-    drawn = CrystalBatch(
-        lattice=cells,
-        space_group=crystals.space_group,
-        site_offset=crystals.site_offset,
-        fract=fract,
-        atomic_number=crystals.atomic_number,
-        wyckoff_index=crystals.wyckoff_index,
-        occupancy=crystals.occupancy,
-        b_iso=crystals.b_iso,
-        charge=crystals.charge,
-    )
+    drawn = replace(crystals, lattice=cells)
+    if coordinates:
+        model = find_coordinate_model(coordinate_model)
+        drawn = replace(drawn, fract=model.place(drawn, seed, start))
     return take_crystals(drawn, kept), kept, reasons
 
 
 @njit(cache=True, nogil=True)
-def _randomise(
+def _draw_cells(
     key: tuple[Integer, Integer],
     tables: Any,
     symmetry: KernelSymmetry,
@@ -123,14 +118,11 @@ def _randomise(
     max_volume: float,
     places: tuple[np.ndarray, np.ndarray, np.ndarray],
     species: tuple[np.ndarray, np.ndarray],
-    drawn: tuple[np.ndarray, np.ndarray],
-    options: tuple[bool, bool],
+    cells: np.ndarray,
     status: np.ndarray,
 ) -> None:
-    """Draw all crystals; coordinates and cells are overwritten where asked for."""
+    """Draw the cells of all crystals; they are kept if there is room for them."""
     space_group, site_offset, wyckoff = places
-    cells, fract = drawn
-    coordinates, lattice = options
     state = np.zeros(STATE_SIZE, np.uint64)
     cell = np.zeros(6)
     for crystal in range(len(rows)):
@@ -149,13 +141,8 @@ def _randomise(
             (species[0][begin:end], species[1][begin:end]),
             cell,
         )
-        if status[crystal] != 0:
-            continue
-        if lattice:
+        if status[crystal] == 0 and len(cells) > 0:
             cells[crystal] = cell
-        if coordinates:
-            seed_state(state, key[0], STREAM_CRYSTAL, index, _COORDINATE_BLOCK)
-            _draw_coordinates(state, symmetry, position, fract[begin:end])
 
 
 @njit(cache=True, nogil=True)
@@ -185,43 +172,11 @@ def _draw_cell(
     # The points are stored in single precision: the largest must not exclude itself.
     if atoms > tables.volume_atomic[tables.volume_offset[row + 1] - 1] * (1.0 + 1e-6):
         return 3
-    volume = atoms * _draw_volume_factor(state, tables, row, atoms)
+    volume = atoms * draw_volume_factor(state, tables, row, atoms)
     volume = max(volume, _SMALLEST_ATOM * n_atoms)
     if volume > max_volume:
         return 4
-    _draw_lattice(state, tables, symmetry.lattice_type[group], volume, False, cell)
+    draw_lattice(state, tables, symmetry.lattice_type[group], volume, False, cell)
     if cell[:3].min() < _SHORTEST_EDGE:
         return 5
     return 0
-
-
-@njit(cache=True, nogil=True)
-def _draw_coordinates(
-    state: np.ndarray,
-    symmetry: KernelSymmetry,
-    position: np.ndarray,
-    fract: Float64[np.ndarray, "sites 3"],
-) -> None:
-    """Draw each point uniformly; species that share one move together."""
-    old = fract.copy()
-    point = np.zeros(3)
-    for site in range(len(position)):
-        row = position[site]
-        partner = -1
-        for other in range(site):
-            if position[other] == row and (old[other] == old[site]).all():
-                partner = other
-                break
-        if partner >= 0:
-            fract[site] = fract[partner]
-            continue
-        for axis in range(3):
-            point[axis] = 0.0
-            if symmetry.uses_coordinate[row, axis]:
-                point[axis] = next_uniform(state)
-        for axis in range(3):
-            fract[site, axis] = symmetry.first_translation[row, axis]
-            for other in range(3):
-                fract[site, axis] += (
-                    symmetry.first_rotation[row, axis, other] * point[other]
-                )

@@ -121,6 +121,23 @@ def test_the_group_stays_the_group(crystals):
         assert found.number == crystal.space_group
 
 
+def test_another_coordinate_model_keeps_atoms_apart(crystals):
+    few = take_crystals(crystals, np.arange(200))
+    shortest = {}
+    for model in ("uniform", "distant"):
+        made, _, _ = randomise_crystals(
+            few, PRIOR, 1, coordinates=True, lattice=False, coordinate_model=model
+        )
+        distances = []
+        for crystal in made:
+            structure = crystal.to_pymatgen()
+            if 1 < len(structure) < 60:
+                matrix = structure.distance_matrix + 100 * np.eye(len(structure))
+                distances.append(matrix.min())
+        shortest[model] = np.median(distances)
+    assert shortest["distant"] > 1.1 * shortest["uniform"]
+
+
 def test_species_on_one_point_stay_together():
     sites = (
         Site("Fe", "i", (0.1, 0.2, 0.3), 0.6, 0.4, 2),
