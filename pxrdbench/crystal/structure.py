@@ -92,6 +92,19 @@ class Crystal:
 
         return crystal_to_pymatgen(self)
 
+    def to_cif(self, name: str = "crystal") -> str:
+        """Write the crystal as the text of a CIF, with all operators of its group.
+
+        Args:
+            name: Of the data block.
+
+        Raises:
+            CrystalError: If the crystal cannot be.
+        """
+        from pxrdbench.crystal.cif_writer import write_cif
+
+        return write_cif(self, name)
+
     @property
     def volume(self) -> float:
         """Volume of the conventional cell [Å³]."""
