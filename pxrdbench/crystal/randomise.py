@@ -15,7 +15,7 @@ from jaxtyping import Float64, Int64
 from numba import njit
 
 from pxrdbench.crystal.batches import take_crystals
-from pxrdbench.crystal.generator_kernel import _draw_lattice, _draw_volume_factor
+from pxrdbench.crystal.generator_cell import draw_lattice, draw_volume_factor
 from pxrdbench.crystal.higher_symmetry import KernelSymmetry, kernel_symmetry
 from pxrdbench.crystal.prior import Prior
 from pxrdbench.crystal.rng import (
@@ -185,11 +185,11 @@ def _draw_cell(
     # The points are stored in single precision: the largest must not exclude itself.
     if atoms > tables.volume_atomic[tables.volume_offset[row + 1] - 1] * (1.0 + 1e-6):
         return 3
-    volume = atoms * _draw_volume_factor(state, tables, row, atoms)
+    volume = atoms * draw_volume_factor(state, tables, row, atoms)
     volume = max(volume, _SMALLEST_ATOM * n_atoms)
     if volume > max_volume:
         return 4
-    _draw_lattice(state, tables, symmetry.lattice_type[group], volume, False, cell)
+    draw_lattice(state, tables, symmetry.lattice_type[group], volume, False, cell)
     if cell[:3].min() < _SHORTEST_EDGE:
         return 5
     return 0
