@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console
+from pxrdbench.cli.prior_app import prior_app
 
 if TYPE_CHECKING:
     from pxrdbench.dataset.recipe import Recipe
@@ -19,7 +20,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-prior_app = typer.Typer(help="What the generator knows of real crystals.")
 split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
 app.add_typer(split_app, name="split", no_args_is_help=True)
@@ -227,49 +227,6 @@ def models() -> None:
     from pxrdbench.learning.registry import available_models
 
     console.print("\n".join(available_models()))
-
-
-@prior_app.command("fit")
-def prior_fit(
-    structures: Annotated[
-        Path, typer.Argument(help="mp_structures.parquet, or the folder that holds it.")
-    ],
-    out: Annotated[Path, typer.Option(help="File to write (.npz).")],
-    track: Annotated[
-        str, typer.Option(help="Only its `statistics` part is seen.")
-    ] = "open/structure-type",
-    name: Annotated[Optional[str], typer.Option(help="Name inside the file.")] = None,
-    min_crystals: Annotated[
-        int, typer.Option(min=1, help="Leave out thinner space groups.")
-    ] = 20,
-    icsd_counts: Annotated[
-        Optional[Path],
-        typer.Option(help="CSV of ICSD entries a group; else those of open-v0."),
-    ] = None,
-    workers: Annotated[Optional[int], typer.Option(min=1)] = None,
-) -> None:
-    """Fit a prior on the statistics part of a track."""
-    from pxrdbench.cli.verbs import run_prior_fit
-
-    run_prior_fit(
-        structures,
-        out,
-        track,
-        name or out.stem,
-        min_crystals,
-        icsd_counts,
-        workers,
-    )
-
-
-@prior_app.command("show")
-def prior_show(
-    prior: Annotated[str, typer.Argument(help="Name, or path of a .npz.")] = "open-v0",
-) -> None:
-    """Print what a prior was fitted on and which groups it draws."""
-    from pxrdbench.cli.verbs import run_prior_show
-
-    run_prior_show(prior)
 
 
 @split_app.command("list")
