@@ -36,37 +36,47 @@ def sort_by_angle(
     high: float,
     keys: Doubles,
     order: Int64[np.ndarray, " reflections"],
-    buckets: Int64[np.ndarray, " reflections_and_one"],
+    ranked: Int64[np.ndarray, " reflections"],
+    buckets: Int64[np.ndarray, " twice_the_reflections_and_one"],
 ) -> int:
     """List reflections above ``smallest`` ascending in 2θ; return how many.
 
-    A counting sort into about as many buckets as reflections, and an insertion sort
-    for what shares a bucket.
+    A counting sort into about twice as many buckets as reflections, and an insertion
+    sort for the few that share a bucket. No branch depends on an intensity: a
+    processor could not guess it.
     """
     n = two_theta.shape[0]
-    scale = n / (high - low) * (1.0 - 1e-12)
-    for b in range(n + 1):
+    n_buckets = 2 * n
+    scale = n_buckets / (high - low) * (1.0 - 1e-12)
+    for b in range(n_buckets + 1):
         buckets[b] = 0
     count = 0
     for r in range(n):
-        if intensity[r] > smallest:
-            buckets[int((two_theta[r] - low) * scale) + 1] += 1
-            count += 1
-    for b in range(n):
-        buckets[b + 1] += buckets[b]
-    for r in range(n):
-        if intensity[r] > smallest:
-            b = int((two_theta[r] - low) * scale)
-            keys[buckets[b]] = two_theta[r]
-            order[buckets[b]] = r
-            buckets[b] += 1
+        order[count] = r
+        count += intensity[r] > smallest
+    for i in range(count):
+        buckets[int((two_theta[order[i]] - low) * scale)] += 1
+    end = 0
+    for b in range(n_buckets):
+        end += buckets[b]
+        buckets[b] = end
+    # From the last to the first, so that equal angles keep their order.
+    for i in range(count - 1, -1, -1):
+        r = order[i]
+        b = int((two_theta[r] - low) * scale)
+        buckets[b] -= 1
+        keys[buckets[b]] = two_theta[r]
+        ranked[buckets[b]] = r
     for i in range(1, count):
-        key, index = keys[i], order[i]
+        key = keys[i]
+        if keys[i - 1] <= key:
+            continue
+        index = ranked[i]
         j = i - 1
         while j >= 0 and keys[j] > key:
-            keys[j + 1], order[j + 1] = keys[j], order[j]
+            keys[j + 1], ranked[j + 1] = keys[j], ranked[j]
             j -= 1
-        keys[j + 1], order[j + 1] = key, index
+        keys[j + 1], ranked[j + 1] = key, index
     return count
 
 
@@ -88,25 +98,29 @@ def merge_neighbours(
     largest = 0.0
     i = 0
     while i < count:
-        start = keys[i]
-        total, moment = 0.0, 0.0
-        source_out[end] = order[i]
-        while i < count and keys[i] - start < _MERGE_WITHIN:
-            value = intensity[order[i]]
-            total += value
-            moment += value * (keys[i] - start)
-            i += 1
-        angle_out[end] = start + moment / total if use_mean else start
+        start, first = keys[i], order[i]
+        total, moment = intensity[first], 0.0
+        i += 1
+        if i < count and keys[i] - start < _MERGE_WITHIN:
+            while i < count and keys[i] - start < _MERGE_WITHIN:
+                value = intensity[order[i]]
+                total += value
+                moment += value * (keys[i] - start)
+                i += 1
+            start = start + moment / total if use_mean else start
+        angle_out[end] = start
         intensity_out[end] = total
+        source_out[end] = first
         largest = total if total > largest else largest
         end += 1
     kept = first_out
+    smallest = cut * largest
     for j in range(first_out, end):
-        if intensity_out[j] > cut * largest:
-            angle_out[kept] = angle_out[j]
-            intensity_out[kept] = intensity_out[j]
-            source_out[kept] = source_out[j]
-            kept += 1
+        # What is not kept is overwritten by the next.
+        angle_out[kept] = angle_out[j]
+        intensity_out[kept] = intensity_out[j]
+        source_out[kept] = source_out[j]
+        kept += intensity_out[j] > smallest
     return kept
 
 

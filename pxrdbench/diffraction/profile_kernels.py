@@ -205,20 +205,22 @@ def _largest_on_grid(
     return largest
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+# With numpy's model of errors a divisor is not checked for zero; such a check would
+# keep the loops below scalar. None is zero: widths and steps are positive.
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _fill_sigma(two_theta: Doubles, sigma0: float, sigma: Doubles) -> None:
     """sigma0 / cos θ."""
     for p in range(sigma.shape[0]):
         sigma[p] = sigma0 / sine_of_half_turns(0.5 - two_theta[p] / 360.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_height(intensity: Doubles, sigma: Doubles, height: Doubles) -> None:
     for p in range(height.shape[0]):
         height[p] = intensity[p] / sigma[p]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_position(
     two_theta: Doubles, start: float, step: float, position: Doubles
 ) -> None:
@@ -227,7 +229,7 @@ def _fill_position(
         position[p] = (two_theta[p] - start) / step
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_reach(height: Doubles, sigma: Doubles, floor: float, reach: Doubles) -> None:
     """How far a Gaussian stays above ``floor``, rounded up; 0 if nowhere."""
     for p in range(reach.shape[0]):
