@@ -80,7 +80,7 @@ def sort_by_angle(
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def merge_neighbours(
     keys: Doubles,
     order: Int64[np.ndarray, " reflections"],
@@ -93,34 +93,46 @@ def merge_neighbours(
     intensity_out: Float64[np.ndarray, " room"],
     source_out: Int64[np.ndarray, " room"],
 ) -> int:
-    """Merge neighbours, drop the weak; return the end of what was written."""
-    end = first_out
-    largest = 0.0
-    i = 0
-    while i < count:
-        start, first = keys[i], order[i]
-        total, moment = intensity[first], 0.0
-        i += 1
-        if i < count and keys[i] - start < _MERGE_WITHIN:
-            while i < count and keys[i] - start < _MERGE_WITHIN:
-                value = intensity[order[i]]
-                total += value
-                moment += value * (keys[i] - start)
-                i += 1
-            start = start + moment / total if use_mean else start
-        angle_out[end] = start
-        intensity_out[end] = total
-        source_out[end] = first
-        largest = total if total > largest else largest
-        end += 1
+    """Merge neighbours, drop the weak; return the end of what was written.
+
+    No branch depends on an angle or an intensity, as in ``sort_by_angle``. ``keys``
+    is overwritten.
+    """
+    last = first_out - 1
+    start, total, moment = -1.0, 0.0, 0.0
+    for i in range(count):
+        index, key = order[i], keys[i]
+        is_new = not key - start < _MERGE_WITHIN
+        last += is_new
+        start = key if is_new else start
+        value = intensity[index]
+        total = value + (0.0 if is_new else total)
+        moment = value * (key - start) + (0.0 if is_new else moment)
+        # A peak is written anew with each reflection that joins it.
+        angle_out[last] = start
+        intensity_out[last] = total
+        source_out[last] = index
+        keys[last - first_out] = moment
+    end = last + 1
+    # The bits of numbers >= 0, read as integers, have the same order, and their maximum
+    # becomes vector instructions.
+    bits = intensity_out[first_out:end].view(np.int64)
+    largest_bits = np.int64(0)
+    for j in range(end - first_out):
+        largest_bits = bits[j] if bits[j] > largest_bits else largest_bits
+    largest = np.int64(largest_bits).view(np.float64)
+    if use_mean:
+        for j in range(first_out, end):
+            angle_out[j] += keys[j - first_out] / intensity_out[j]
     kept = first_out
     smallest = cut * largest
     for j in range(first_out, end):
+        value = intensity_out[j]
         # What is not kept is overwritten by the next.
         angle_out[kept] = angle_out[j]
-        intensity_out[kept] = intensity_out[j]
+        intensity_out[kept] = value
         source_out[kept] = source_out[j]
-        kept += intensity_out[j] > smallest
+        kept += value > smallest
     return kept
 
 

@@ -207,6 +207,7 @@ def list_reflections(
     s12 = g12 - g13 * g23 / g33
     t11 = s11 - s12 * s12 / s22
     q_max = q_max * (1.0 + _MARGIN)
+    d33 = 1.0 / g33  # a division is slow, and rows are many
     capacity = h_out.shape[0]
     count = 0
     for h in range(int(math.sqrt(q_max / t11)) + 1):
@@ -223,8 +224,8 @@ def list_reflections(
             rest_k = rest_h - s22 * (k - centre) ** 2
             if stride == 0 or rest_k < 0.0:
                 continue
-            middle = -(g13 * h + g23 * k) / g33
-            reach = math.sqrt(rest_k / g33)
+            middle = -(g13 * h + g23 * k) * d33
+            reach = math.sqrt(rest_k * d33)
             l_low, l_high = _limit_l(
                 laue, h, k, math.ceil(middle - reach), math.floor(middle + reach)
             )
