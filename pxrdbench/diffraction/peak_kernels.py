@@ -25,6 +25,8 @@ from pxrdbench.diffraction.structure_factors import square_structure_factors
 _ABSENT = 1e-13
 # Reflections worked on at once: what a first-level cache holds of all rows.
 _BLOCK = 512
+# Peaks a crystal for which the result has room from the start.
+_PEAKS_EXPECTED = 256
 # A crystal with more unique reflections than this is a mistake, not a pattern.
 MAX_REFLECTIONS = 20_000_000
 
@@ -92,18 +94,22 @@ def _fill_two_theta(
         two_theta[r] = angle if u <= 0.5 else 180.0 - angle
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+# Without Python's check of each divisor, which would keep the loop scalar.
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _fill_lorentz_polarization(
     q: Doubles,
     wavelength: float,
-    lorentz: Doubles,
+    lorentz: Float[np.ndarray, " reflections"],
 ) -> None:
-    """(1 + cos² 2θ) / (sin² θ cos θ)."""
+    """(1 + cos² 2θ) / (sin² θ cos θ), in the precision of the structure factors."""
+    real = lorentz.dtype.type
     quarter = 0.25 * wavelength * wavelength
+    one, two = real(1.0), real(2.0)
     for r in range(q.shape[0]):
-        u = q[r] * quarter
-        cos_2theta = 1.0 - 2.0 * u
-        lorentz[r] = (1.0 + cos_2theta * cos_2theta) / (u * math.sqrt(1.0 - u))
+        sin2 = q[r] * quarter
+        u, cos2 = real(sin2), real(1.0 - sin2)
+        cos_2theta = one - two * u
+        lorentz[r] = (one + cos_2theta * cos_2theta) / (u * np.sqrt(cos2))
 
 
 @njit(cache=True, nogil=True)
@@ -120,13 +126,14 @@ def _fill_stol2(
 @njit(cache=True, nogil=True)
 def _weigh(
     multiplicity: Int32[np.ndarray, " reflections"],
+    lorentz: Float[np.ndarray, " reflections"],
     squares: Float[np.ndarray, " reflections"],
     scale: float,
     intensity: Doubles,
 ) -> None:
-    """Turn Lp in ``intensity`` into m Lp |F|²."""
+    """M Lp |F|²."""
     for r in range(intensity.shape[0]):
-        intensity[r] *= scale * multiplicity[r] * squares[r]
+        intensity[r] = lorentz[r] * squares[r] * (scale * multiplicity[r])
 
 
 @njit(cache=True, nogil=True)
@@ -295,17 +302,18 @@ def simulate_batch(
     room = 2048
     integers = np.empty((3, room), integer_holder.dtype)
     multiplicity = np.empty(room, np.int32)
-    reals = np.empty((2, room), coefficients.dtype)
+    reals = np.empty((3, room), coefficients.dtype)
     doubles = np.empty((4, room), np.float64)
-    order = np.empty(room, np.int64)
-    buckets = np.empty(room + 1, np.int64)
+    order = np.empty((2, room), np.int64)
+    buckets = np.empty(2 * room + 1, np.int64)
     scratch = np.empty((7, _BLOCK), coefficients.dtype)
     atom_room = 1024
     atoms = np.empty((3, atom_room), integer_holder.dtype)
     weight = np.empty(atom_room, coefficients.dtype)
 
     peak_offset = np.zeros(batch + 1, np.int64)
-    angle_out = np.empty(64 * batch + room, np.float64)
+    # Memory that is never written costs nothing; most crystals have fewer peaks.
+    angle_out = np.empty(_PEAKS_EXPECTED * batch + room, np.float64)
     intensity_out = np.empty(angle_out.shape[0], np.float64)
     source_out = np.empty(angle_out.shape[0], np.int64)
     h_out = np.empty(angle_out.shape[0] if with_hkl else 0, np.int16)
@@ -330,20 +338,20 @@ def simulate_batch(
             room = count + count // 4
             integers = np.empty((3, room), integer_holder.dtype)
             multiplicity = np.empty(room, np.int32)
-            reals = np.empty((2, room), coefficients.dtype)
+            reals = np.empty((3, room), coefficients.dtype)
             doubles = np.empty((4, room), np.float64)
-            order = np.empty(room, np.int64)
-            buckets = np.empty(room + 1, np.int64)
+            order = np.empty((2, room), np.int64)
+            buckets = np.empty(2 * room + 1, np.int64)
         if count > MAX_REFLECTIONS:
             status, culprit = TOO_MANY, i
             break
         h, k, l = integers[0, :count], integers[1, :count], integers[2, :count]
-        stol2, squares = reals[0, :count], reals[1, :count]
+        stol2, squares, lorentz = reals[0, :count], reals[1, :count], reals[2, :count]
         q, two_theta = doubles[0, :count], doubles[1, :count]
         intensity, keys = doubles[2, :count], doubles[3, :count]
         _fill_q(metric, h, k, l, q)
         _fill_two_theta(q, wavelength, two_theta)
-        _fill_lorentz_polarization(q, wavelength, intensity)
+        _fill_lorentz_polarization(q, wavelength, lorentz)
         _fill_stol2(q, stol2)
 
         first, last = site_offset[i], site_offset[i + 1]
@@ -365,16 +373,21 @@ def simulate_batch(
             h, k, l, stol2, centrosymmetric[group], atoms, weight,
             group_offset[: n_groups + 1], group_rows, group_b_iso, scratch, squares,
         )  # fmt: skip
-        _weigh(multiplicity[:count], squares, float(n_centring[group]) ** 2, intensity)
+        _weigh(
+            multiplicity[:count], lorentz, squares, float(n_centring[group]) ** 2,
+            intensity,
+        )  # fmt: skip
         largest = clear_outside(two_theta, low, high, intensity)
         if not largest > 0.0:
             status, culprit = NOTHING, i
             break
         found = sort_by_angle(
-            two_theta, intensity, _ABSENT * largest, low, high, keys, order, buckets
-        )
+            two_theta, intensity, _ABSENT * largest, low, high,
+            keys, order[0], order[1], buckets,
+        )  # fmt: skip
         if end + found > angle_out.shape[0]:
-            length = 2 * (end + found)
+            # As many for each of the other crystals, and a tenth more.
+            length = (end + found) * (batch + 10) // (i + 1) * 11 // 10
             angle_out = lengthen(angle_out, length)
             intensity_out = lengthen(intensity_out, length)
             source_out = lengthen(source_out, length)
@@ -382,7 +395,7 @@ def simulate_batch(
                 h_out, k_out = lengthen(h_out, length), lengthen(k_out, length)
                 l_out = lengthen(l_out, length)
         kept = merge_neighbours(
-            keys, order, intensity, found, cut, use_mean, end,
+            keys, order[1], intensity, found, cut, use_mean, end,
             angle_out, intensity_out, source_out,
         )  # fmt: skip
         if with_hkl:

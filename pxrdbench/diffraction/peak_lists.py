@@ -36,41 +36,51 @@ def sort_by_angle(
     high: float,
     keys: Doubles,
     order: Int64[np.ndarray, " reflections"],
-    buckets: Int64[np.ndarray, " reflections_and_one"],
+    ranked: Int64[np.ndarray, " reflections"],
+    buckets: Int64[np.ndarray, " twice_the_reflections_and_one"],
 ) -> int:
     """List reflections above ``smallest`` ascending in 2θ; return how many.
 
-    A counting sort into about as many buckets as reflections, and an insertion sort
-    for what shares a bucket.
+    A counting sort into about twice as many buckets as reflections, and an insertion
+    sort for the few that share a bucket. No branch depends on an intensity: a
+    processor could not guess it.
     """
     n = two_theta.shape[0]
-    scale = n / (high - low) * (1.0 - 1e-12)
-    for b in range(n + 1):
+    n_buckets = 2 * n
+    scale = n_buckets / (high - low) * (1.0 - 1e-12)
+    for b in range(n_buckets + 1):
         buckets[b] = 0
     count = 0
     for r in range(n):
-        if intensity[r] > smallest:
-            buckets[int((two_theta[r] - low) * scale) + 1] += 1
-            count += 1
-    for b in range(n):
-        buckets[b + 1] += buckets[b]
-    for r in range(n):
-        if intensity[r] > smallest:
-            b = int((two_theta[r] - low) * scale)
-            keys[buckets[b]] = two_theta[r]
-            order[buckets[b]] = r
-            buckets[b] += 1
+        order[count] = r
+        count += intensity[r] > smallest
+    for i in range(count):
+        buckets[int((two_theta[order[i]] - low) * scale)] += 1
+    end = 0
+    for b in range(n_buckets):
+        end += buckets[b]
+        buckets[b] = end
+    # From the last to the first, so that equal angles keep their order.
+    for i in range(count - 1, -1, -1):
+        r = order[i]
+        b = int((two_theta[r] - low) * scale)
+        buckets[b] -= 1
+        keys[buckets[b]] = two_theta[r]
+        ranked[buckets[b]] = r
     for i in range(1, count):
-        key, index = keys[i], order[i]
+        key = keys[i]
+        if keys[i - 1] <= key:
+            continue
+        index = ranked[i]
         j = i - 1
         while j >= 0 and keys[j] > key:
-            keys[j + 1], order[j + 1] = keys[j], order[j]
+            keys[j + 1], ranked[j + 1] = keys[j], ranked[j]
             j -= 1
-        keys[j + 1], order[j + 1] = key, index
+        keys[j + 1], ranked[j + 1] = key, index
     return count
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def merge_neighbours(
     keys: Doubles,
     order: Int64[np.ndarray, " reflections"],
@@ -83,30 +93,46 @@ def merge_neighbours(
     intensity_out: Float64[np.ndarray, " room"],
     source_out: Int64[np.ndarray, " room"],
 ) -> int:
-    """Merge neighbours, drop the weak; return the end of what was written."""
-    end = first_out
-    largest = 0.0
-    i = 0
-    while i < count:
-        start = keys[i]
-        total, moment = 0.0, 0.0
-        source_out[end] = order[i]
-        while i < count and keys[i] - start < _MERGE_WITHIN:
-            value = intensity[order[i]]
-            total += value
-            moment += value * (keys[i] - start)
-            i += 1
-        angle_out[end] = start + moment / total if use_mean else start
-        intensity_out[end] = total
-        largest = total if total > largest else largest
-        end += 1
+    """Merge neighbours, drop the weak; return the end of what was written.
+
+    No branch depends on an angle or an intensity, as in ``sort_by_angle``. ``keys``
+    is overwritten.
+    """
+    last = first_out - 1
+    start, total, moment = -1.0, 0.0, 0.0
+    for i in range(count):
+        index, key = order[i], keys[i]
+        is_new = not key - start < _MERGE_WITHIN
+        last += is_new
+        start = key if is_new else start
+        value = intensity[index]
+        total = value + (0.0 if is_new else total)
+        moment = value * (key - start) + (0.0 if is_new else moment)
+        # A peak is written anew with each reflection that joins it.
+        angle_out[last] = start
+        intensity_out[last] = total
+        source_out[last] = index
+        keys[last - first_out] = moment
+    end = last + 1
+    # The bits of numbers >= 0, read as integers, have the same order, and their maximum
+    # becomes vector instructions.
+    bits = intensity_out[first_out:end].view(np.int64)
+    largest_bits = np.int64(0)
+    for j in range(end - first_out):
+        largest_bits = bits[j] if bits[j] > largest_bits else largest_bits
+    largest = np.int64(largest_bits).view(np.float64)
+    if use_mean:
+        for j in range(first_out, end):
+            angle_out[j] += keys[j - first_out] / intensity_out[j]
     kept = first_out
+    smallest = cut * largest
     for j in range(first_out, end):
-        if intensity_out[j] > cut * largest:
-            angle_out[kept] = angle_out[j]
-            intensity_out[kept] = intensity_out[j]
-            source_out[kept] = source_out[j]
-            kept += 1
+        value = intensity_out[j]
+        # What is not kept is overwritten by the next.
+        angle_out[kept] = angle_out[j]
+        intensity_out[kept] = value
+        source_out[kept] = source_out[j]
+        kept += value > smallest
     return kept
 
 

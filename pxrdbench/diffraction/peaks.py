@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import astuple, dataclass
+from functools import lru_cache
 from typing import Literal, NoReturn
 
 import numpy as np
-from jaxtyping import Float64, Int16, Int64
+from jaxtyping import Float, Float64, Int16, Int64
 
 from pxrdbench.crystal.structure import ELEMENT_SYMBOLS, CrystalBatch
 from pxrdbench.crystal.symmetry import SymmetryTables, load_symmetry_tables
@@ -142,7 +143,7 @@ def _simulate_line(
         crystals.occupancy,
         crystals.b_iso,
         _kernel_tables(load_symmetry_tables()),
-        _coefficients(table).astype(real),
+        _coefficients(table, real),
         np.zeros(0, integer),
         wavelength,
         two_theta[0],
@@ -171,9 +172,9 @@ def _simulate_line(
             index=int(index),
         )
     return _Peaks(
-        # Copies: the kernel's arrays have room to spare.
-        two_theta=angle[:end].copy(),
-        intensity=intensity[:end].copy(),
+        # Of the kernel's arrays; the rest of them was never written.
+        two_theta=angle[:end],
+        intensity=intensity[:end],
         hkl=np.stack([part[:end] for part in indices], axis=1),
         peak_offset=peak_offset,
     )
@@ -247,9 +248,12 @@ def _kernel_tables(tables: SymmetryTables) -> KernelTables:
     )
 
 
-def _coefficients(table: ScatteringTable) -> Float64[np.ndarray, "species 12"]:
+@lru_cache(maxsize=8)
+def _coefficients(
+    table: ScatteringTable, real: type[np.floating]
+) -> Float[np.ndarray, "species 12"]:
     """All columns of a scattering table side by side."""
-    return np.column_stack(astuple(table))
+    return np.column_stack(astuple(table)).astype(real)
 
 
 def _interleave(lines: list[_Peaks], weights: list[float]) -> _Peaks:

@@ -31,8 +31,9 @@ _P1, _P2, _P3, _P4 = (
 # Beyond this x the power stays below 1e-10; further out p would grow again.
 _X_MAX = np.float32(1.8)
 _ONE, _JUST_ABOVE_ONE = np.float32(1.0), np.float32(1.0 + 2.0**-23)
-# Points are worked on in chunks of this many, whole vectors on every machine.
-_CHUNK = 32
+# Windows begin and end at multiples of this many points, 64 bytes, the widest vector
+# and a line of the cache: neighbouring peaks then load just what the last one stored.
+_CHUNK = 16
 # Far tails of Lorentzians live on a grid this much coarser.
 _COARSE = 16
 _LN_2 = math.log(2.0)
@@ -122,15 +123,19 @@ def _add_interpolated(
             )
 
 
-# No NaN gets here: heights are finite; the flags let the maximum be a vector's.
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@njit(cache=True, nogil=True)
 def _maximum(
     pattern: Singles,
 ) -> np.float32:
-    largest = np.float32(0.0)
-    for i in range(pattern.shape[0]):
-        largest = pattern[i] if pattern[i] > largest else largest
-    return largest
+    """Largest of numbers >= 0, whose bits read as integers have the same order.
+
+    LLVM turns the maximum of integers into vector instructions, that of floats not.
+    """
+    bits = pattern.view(np.int32)
+    largest = np.int32(0)
+    for i in range(bits.shape[0]):
+        largest = bits[i] if bits[i] > largest else largest
+    return np.int32(largest).view(np.float32)
 
 
 @njit(cache=True, nogil=True)
@@ -165,12 +170,23 @@ def _window(
     reach: float,
     points: int,
 ) -> tuple[int, int]:
-    """First point that a profile reaches, and how many in whole chunks."""
+    """First point of the chunks that a profile reaches, and how many they hold."""
     low = max(math.ceil(position - min(reach, 1e9)), 0)
     high = min(math.floor(position + min(reach, 1e9)), points - 1)
     if high < low:
         return 0, 0
+    low -= low % _CHUNK
     return low, (high - low + _CHUNK) // _CHUNK * _CHUNK
+
+
+@njit(cache=True, nogil=True)
+def _aligned(
+    length: int,
+) -> Singles:
+    """An empty array that starts where a chunk may start in memory."""
+    array = np.empty(length + _CHUNK, np.float32)
+    shift = -(array.ctypes.data // array.itemsize) % _CHUNK
+    return array[shift : shift + length]
 
 
 @njit(cache=True, nogil=True)
@@ -189,20 +205,22 @@ def _largest_on_grid(
     return largest
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+# With numpy's model of errors a divisor is not checked for zero; such a check would
+# keep the loops below scalar. None is zero: widths and steps are positive.
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _fill_sigma(two_theta: Doubles, sigma0: float, sigma: Doubles) -> None:
     """sigma0 / cos θ."""
     for p in range(sigma.shape[0]):
         sigma[p] = sigma0 / sine_of_half_turns(0.5 - two_theta[p] / 360.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_height(intensity: Doubles, sigma: Doubles, height: Doubles) -> None:
     for p in range(height.shape[0]):
         height[p] = intensity[p] / sigma[p]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_position(
     two_theta: Doubles, start: float, step: float, position: Doubles
 ) -> None:
@@ -211,7 +229,7 @@ def _fill_position(
         position[p] = (two_theta[p] - start) / step
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _fill_reach(height: Doubles, sigma: Doubles, floor: float, reach: Doubles) -> None:
     """How far a Gaussian stays above ``floor``, rounded up; 0 if nowhere."""
     for p in range(reach.shape[0]):
@@ -241,7 +259,7 @@ def render_gaussians(
     """
     points = out.shape[1]
     ramp = np.arange(points + _CHUNK).astype(np.float32)
-    pattern = np.empty(points + _CHUNK, np.float32)
+    pattern = _aligned(points + _CHUNK)
     work = np.empty((4, _most_peaks(peak_offset)), np.float64)
     for i in range(out.shape[0]):
         first, last = peak_offset[i], peak_offset[i + 1]
@@ -318,7 +336,7 @@ def render_pseudo_voigts(
     points = out.shape[1]
     room = (points // _COARSE + 3) * _COARSE + _CHUNK
     ramp = np.arange(room).astype(np.float32)
-    pattern = np.empty(room, np.float32)
+    pattern = _aligned(room)
     coarse = np.empty(room // _COARSE + 3, np.float32)
     # The coarse grid starts one of its steps before the pattern.
     coarse_ramp = ((np.arange(coarse.shape[0]) - 1) * _COARSE).astype(np.float32)

@@ -18,6 +18,9 @@ Metric = tuple[float, float, float, float, float, float]
 # surface; what lies outside is sorted out by its angle.
 _MARGIN = 1e-9
 
+# Indices are written in runs of this many.
+_RUN = 8
+
 # Codes of crystal.symmetry: Laue classes and centrings.
 _LAUE_1, _LAUE_2M, _LAUE_MMM, _LAUE_4M, _LAUE_4MMM = 0, 1, 2, 3, 4
 _LAUE_3, _LAUE_31M, _LAUE_3M1, _LAUE_6M, _LAUE_6MMM = 5, 6, 7, 8, 9
@@ -60,14 +63,15 @@ def _first_l_and_stride(
     k: int,
 ) -> tuple[int, int]:
     """Residue and stride of the l that the centring allows; stride 0 for none."""
+    # The last bit of an integer is its rest modulo 2, negative or not.
     if centring == _CENTRING_A:
-        return k % 2, 2
+        return k & 1, 2
     if centring == _CENTRING_C:
-        return 0, 1 - (h + k) % 2
+        return 0, 1 - ((h + k) & 1)
     if centring == _CENTRING_I:
-        return (h + k) % 2, 2
+        return (h + k) & 1, 2
     if centring == _CENTRING_F:
-        return h % 2, 2 * (1 - (h + k) % 2)
+        return h & 1, 2 * (1 - ((h + k) & 1))
     if centring == _CENTRING_R:
         return (h - k) % 3, 3
     return 0, 1
@@ -158,6 +162,28 @@ def _multiplicity(
 
 
 @njit(cache=True, nogil=True)
+def _fill(
+    array: Int[np.ndarray, " room"],
+    start: int,
+    n: int,
+    value: int,
+    step: int,
+) -> None:
+    """Array[start + i] = value + i step for i < n, and where there is room beyond."""
+    stop = (n + _RUN - 1) // _RUN * _RUN
+    if start + stop <= array.shape[0]:
+        # Rows are short: whole runs, which are single instructions, and no rest.
+        for first in range(start, start + stop, _RUN):
+            part = array[first : first + _RUN]
+            for i in range(_RUN):
+                part[i] = value + i * step
+            value += _RUN * step
+    else:
+        for i in range(n):
+            array[start + i] = value + i * step
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def list_reflections(
     metric: Metric,
     laue: int,
@@ -181,6 +207,7 @@ def list_reflections(
     s12 = g12 - g13 * g23 / g33
     t11 = s11 - s12 * s12 / s22
     q_max = q_max * (1.0 + _MARGIN)
+    d33 = 1.0 / g33  # a division is slow, and rows are many
     capacity = h_out.shape[0]
     count = 0
     for h in range(int(math.sqrt(q_max / t11)) + 1):
@@ -197,22 +224,28 @@ def list_reflections(
             rest_k = rest_h - s22 * (k - centre) ** 2
             if stride == 0 or rest_k < 0.0:
                 continue
-            middle = -(g13 * h + g23 * k) / g33
-            reach = math.sqrt(rest_k / g33)
+            middle = -(g13 * h + g23 * k) * d33
+            reach = math.sqrt(rest_k * d33)
             l_low, l_high = _limit_l(
                 laue, h, k, math.ceil(middle - reach), math.floor(middle + reach)
             )
-            l_low += (residue - l_low) % stride
+            # Integer division is slow; only a stride of three needs it.
+            if stride == 2:
+                l_low += (residue - l_low) & 1
+                n = ((l_high - l_low) >> 1) + 1
+            elif stride == 1:
+                n = l_high - l_low + 1
+            else:
+                l_low += (residue - l_low) % stride
+                n = (l_high - l_low) // stride + 1
             if l_low > l_high:
                 continue
-            n = (l_high - l_low) // stride + 1
             if count + n <= capacity:
                 general = _multiplicity(laue, h, k, False)
-                for i in range(n):
-                    h_out[count + i] = h
-                    k_out[count + i] = k
-                    l_out[count + i] = l_low + i * stride
-                    m_out[count + i] = general
+                _fill(h_out, count, n, h, 0)
+                _fill(k_out, count, n, k, 0)
+                _fill(l_out, count, n, l_low, stride)
+                _fill(m_out, count, n, general, 0)
                 if l_low <= 0 <= l_high and l_low % stride == 0:
                     m_out[count - l_low // stride] = _multiplicity(laue, h, k, True)
                 if laue == _LAUE_M3M and l_high >= k and (k - l_low) % stride == 0:
