@@ -124,6 +124,17 @@ def render(
     References:
         Scherrer (1918), Nachr. Ges. Wiss. Göttingen, 98.
     """
+    return render_roughly(peaks, grid, crystallite_size_nm, broadening, 1.0)
+
+
+def render_roughly(
+    peaks: PeakBatch,
+    grid: TwoThetaGrid,
+    crystallite_size_nm: PerPattern | None,
+    broadening: Broadening | None,
+    roughness: float,
+) -> Float32[np.ndarray, "batch points"]:
+    """As ``render``, with pseudo-Voigts cut ``roughness`` times as early."""
     if crystallite_size_nm is None and broadening is None:
         crystallite_size_nm = DEFAULT_CRYSTALLITE_SIZE_NM
     size_width = _size_width(peaks, crystallite_size_nm)
@@ -136,7 +147,7 @@ def render(
     else:
         widths = _width_coefficients(size_width, broadening)
         status, index = render_pseudo_voigts(
-            *lists, widths, grid.start, grid.step, pattern
+            *lists, widths, grid.start, grid.step, roughness, pattern
         )
     if status == NO_PEAK:
         raise PatternError(

@@ -86,6 +86,7 @@ def scale_to_one(
 def most_peaks(
     peak_offset: Int64[np.ndarray, " batch_and_one"],
 ) -> int:
+    """Length of the longest list."""
     most = 0
     for i in range(peak_offset.shape[0] - 1):
         most = max(most, peak_offset[i + 1] - peak_offset[i])

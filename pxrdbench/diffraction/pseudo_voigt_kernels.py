@@ -28,7 +28,7 @@ from pxrdbench.diffraction.profile_kernels import (
 from pxrdbench.diffraction.structure_factors import sine_of_half_turns
 
 # The near part of a Lorentzian is cut below this part of the strongest profile.
-_CUT_NEAR = 1e-5
+_CUT_NEAR = 2e-5
 # Far tails of Lorentzians live on a grid this much coarser.
 _COARSE = 16
 # Half widths up to this many points share one smooth part, of half width _SMOOTH.
@@ -86,12 +86,12 @@ def _lagrange_weights(t: float) -> tuple[float, float, float, float]:
 
 
 @njit(cache=True, nogil=True)
-def _interpolation_weights() -> Float32[np.ndarray, "fine 4"]:
+def _interpolation_weights() -> Float32[np.ndarray, "4 fine"]:
     """Weights of four coarse points for each fine point between."""
-    weights = np.empty((_COARSE, 4), np.float32)
+    weights = np.empty((4, _COARSE), np.float32)
     for j in range(_COARSE):
         w0, w1, w2, w3 = _lagrange_weights(j / _COARSE)
-        weights[j, 0], weights[j, 1], weights[j, 2], weights[j, 3] = w0, w1, w2, w3
+        weights[0, j], weights[1, j], weights[2, j], weights[3, j] = w0, w1, w2, w3
     return weights
 
 
@@ -151,7 +151,7 @@ def _add_smooth_parts(coarse: Coarse, bins: Coarse, kernel: Coarse) -> None:
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _add_interpolated(
-    coarse: Coarse, weights: Float32[np.ndarray, "fine 4"], pattern: Singles
+    coarse: Coarse, weights: Float32[np.ndarray, "4 fine"], pattern: Singles
 ) -> None:
     """Add the coarse grid, whose second point is the pattern's first."""
     for c in range(pattern.shape[0] // _COARSE):
@@ -159,10 +159,10 @@ def _add_interpolated(
         part = pattern[c * _COARSE : (c + 1) * _COARSE]
         for j in range(_COARSE):
             part[j] += (
-                weights[j, 0] * c0
-                + weights[j, 1] * c1
-                + weights[j, 2] * c2
-                + weights[j, 3] * c3
+                weights[0, j] * c0
+                + weights[1, j] * c1
+                + weights[2, j] * c2
+                + weights[3, j] * c3
             )
 
 
@@ -184,7 +184,7 @@ def _pseudo_voigt(gauss2: float, lorentz: float) -> tuple[float, float]:
     return fwhm, share * (1.36603 - share * (0.47719 - share * 0.11116))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _fill_widths(
     widths: Float64[np.ndarray, " 7"],
     two_theta: Doubles,
@@ -195,21 +195,24 @@ def _fill_widths(
     """Fwhm [points] and Lorentzian share of each peak; False if one is impossible."""
     for p in range(two_theta.shape[0]):
         half_turns = two_theta[p] / 360.0
-        cos = sine_of_half_turns(0.5 - half_turns)
-        tan = sine_of_half_turns(half_turns) / cos
-        gauss2 = widths[0] * tan * tan + widths[1] * tan + widths[2]
-        gauss2 += (widths[3] / cos) ** 2
-        lorentz = widths[4] * tan + widths[5] / cos
-        if not (gauss2 >= 0.0 and lorentz >= 0.0 and gauss2 + lorentz > 0.0):
-            return False
-        if widths[6] >= 0.0:
-            fwhm[p], share[p] = math.sqrt(gauss2) / step, widths[6]
-        else:
-            width, share[p] = _pseudo_voigt(gauss2, lorentz)
+        inverse = 1.0 / sine_of_half_turns(0.5 - half_turns)
+        tan = sine_of_half_turns(half_turns) * inverse
+        size = widths[3] * inverse
+        fwhm[p] = widths[0] * tan * tan + widths[1] * tan + widths[2] + size * size
+        share[p] = widths[4] * tan + widths[5] * inverse
+    if widths[6] >= 0.0:
+        for p in range(two_theta.shape[0]):
+            fwhm[p], share[p] = math.sqrt(fwhm[p]) / step, widths[6]
+    else:
+        for p in range(two_theta.shape[0]):
+            if not (fwhm[p] >= 0.0 and share[p] >= 0.0 and fwhm[p] + share[p] > 0.0):
+                return False
+            width, share[p] = _pseudo_voigt(fwhm[p], share[p])
             fwhm[p] = width / step
-        if not 0.0 < fwhm[p] < math.inf:
-            return False
-    return True
+    is_possible = True
+    for p in range(two_theta.shape[0]):
+        is_possible &= 0.0 < fwhm[p] < math.inf
+    return is_possible
 
 
 @njit(cache=True, nogil=True)
@@ -220,16 +223,19 @@ def render_pseudo_voigts(
     widths: Float64[np.ndarray, "batch 7"],
     start: float,
     step: float,
+    roughness: float,
     out: Float32[np.ndarray, "batch points"],
 ) -> tuple[int, int]:
     """Add pseudo-Voigts, one row of ``widths`` a pattern.
 
     Columns are u, v, w, Gaussian size, Lorentzian tan θ and 1/cos θ terms, and the
-    Lorentzian share, negative where Thompson, Cox & Hastings decide it.
+    Lorentzian share, negative where Thompson, Cox & Hastings decide it. Profiles are
+    cut at ``roughness`` times the usual parts of the strongest.
 
     Returns:
         Status and index of the pattern at fault; status 0 is success.
     """
+    cut, cut_near = CUT * roughness, _CUT_NEAR * roughness
     points = out.shape[1]
     room = (points // _COARSE + 3) * _COARSE + CHUNK
     ramp = np.arange(room).astype(np.float32)
@@ -261,9 +267,9 @@ def render_pseudo_voigts(
             relative = height[p] / largest
             gauss = relative * (1.0 - share[p]) * _GAUSS_HEIGHT
             lorentz = relative * share[p] * _LORENTZ_HEIGHT
-            if gauss > CUT:
+            if gauss > cut:
                 sigma = fwhm[p] * _SIGMA_OF_FWHM
-                reach = sigma * math.sqrt(2.0 * math.log(gauss / CUT))
+                reach = sigma * math.sqrt(2.0 * math.log(gauss / cut))
                 low, length = window_of(position[p], reach, points)
                 add_gaussian(
                     pattern[low : low + length],
@@ -277,17 +283,18 @@ def render_pseudo_voigts(
             half = 0.5 * fwhm[p]
             smooth = _SMOOTH if half <= _NARROW else 4.0 * half
             area = lorentz * half * half
-            # Where half² smooth² / d⁴ has fallen below the cut.
-            reach = math.sqrt(half * smooth * math.sqrt(lorentz / _CUT_NEAR))
-            low, length = window_of(position[p], reach, points)
-            _add_near_lorentzian(
-                pattern[low : low + length],
-                ramp[:length],
-                np.float32(low - position[p]),
-                np.float32(area),
-                np.float32(half * half),
-                np.float32(smooth * smooth),
-            )
+            if lorentz > cut_near:
+                # Where half² smooth² / d⁴ has fallen below the cut.
+                reach = math.sqrt(half * smooth * math.sqrt(lorentz / cut_near))
+                low, length = window_of(position[p], reach, points)
+                _add_near_lorentzian(
+                    pattern[low : low + length],
+                    ramp[:length],
+                    np.float32(low - position[p]),
+                    np.float32(area),
+                    np.float32(half * half),
+                    np.float32(smooth * smooth),
+                )
             if half <= _NARROW and _add_to_bins(bins, position[p], area):
                 continue
             _add_far_lorentzian(
