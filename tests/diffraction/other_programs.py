@@ -191,18 +191,7 @@ def gemmi_lines(crystal, wavelength, two_theta):
     # F is linear in the addend: the difference of the two sums is the sum of f''.
     p, q = totals[0], totals[1] - totals[0]
     operators = found.operations()
-    multiplicity = np.array(
-        [
-            len(
-                {
-                    tuple(o)
-                    for op in operators.sym_ops
-                    for o in _both(op.apply_to_hkl(h))
-                }
-            )
-            for h in hkl.tolist()
-        ]
-    )
+    multiplicity = np.array([_count_images(operators, h) for h in hkl.tolist()])
     theta = np.arcsin(
         np.array([wavelength / 2 / small.cell.calculate_d(h) for h in hkl.tolist()])
     )
