@@ -27,6 +27,7 @@ from other_programs import (
     cromer_liberman,
     gemmi_lines,
     rp,
+    sasaki,
 )
 from peak_clusters import compare_clusters
 from random_crystals import assign_to_peaks, draw_crystal_on_all_positions
@@ -230,7 +231,12 @@ def programs() -> tuple[str, str]:
         [element, *(f"{value:.3f}" for value in cromer_liberman(element, WAVELENGTH))]
         for element in elements
     ]
-    return table(header, rows), table(["element", "f′", "f″"], published)
+    titles = ["element", "f′", "f″"]
+    if has_cctbx:
+        titles += ["f′ of Sasaki", "f″ of Sasaki"]
+        for row, values in zip(published, sasaki(elements, WAVELENGTH), strict=True):
+            row += [f"{value:.3f}" for value in values]
+    return table(header, rows), table(titles, published)
 
 
 def standards() -> tuple[str, str]:
@@ -374,8 +380,8 @@ strongest line instead.
 
 {lines}
 
-f′ and f″ at 1.5406 Å as used here (Cromer & Liberman 1981, by gemmi); those of Sasaki
-for lead are what its row differs by:
+f′ and f″ at 1.5406 Å as used here (Cromer & Liberman 1981, by gemmi) and
+in the tables of Sasaki that cctbx has; lead's decide the row of PbTiO3:
 
 {dispersion}
 

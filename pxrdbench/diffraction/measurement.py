@@ -31,7 +31,7 @@ from pxrdbench.diffraction.noise_kernels import rescale
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.peaks import Precision, simulate_peaks
 from pxrdbench.diffraction.polarization import Polarization
-from pxrdbench.diffraction.profile import PerPattern, render, render_roughly
+from pxrdbench.diffraction.profile import PerPattern, render_roughly
 from pxrdbench.diffraction.sample_effects import (
     ImpurityPhases,
     LatticeStrain,
@@ -77,8 +77,10 @@ EFFECTS: dict[str, type[Effect]] = {
     )
 }
 
-# An impurity is seldom more than a tenth of a pattern: ten times the error is as good.
-_TRACE_ROUGHNESS = 10.0
+# An impurity of a twentieth of a pattern may have twenty times the error.
+_TRACE_ROUGHNESS = 20.0
+# The tolerance of measured-looking patterns is 1e-3 of the maximum.
+_OWN_ROUGHNESS = 2.0
 
 _LineEffect = SpectralLines | ZeroShift | SampleDisplacement | SpuriousPeaks
 _E = TypeVar("_E", bound=Effect)
@@ -223,7 +225,9 @@ class Measurement:
         profile = self.get(InstrumentProfile)
         broadening = None if profile is None else profile.draw(samples)
         lines = self._change_lines(peaks, samples, grid)
-        intensity = render(lines, grid, crystallite_size_nm, broadening=broadening)
+        intensity = render_roughly(
+            lines, grid, crystallite_size_nm, broadening, _OWN_ROUGHNESS
+        )
         if (impurity := self.get(ImpurityPattern)) is not None:
             pool = self._need(pool)
             rows = impurity.pick(samples, pool)

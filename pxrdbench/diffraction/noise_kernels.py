@@ -148,7 +148,9 @@ def count_photons(
         row, level = intensity[i], counts[i]
         for j in range(points):
             mean = max(row[j] * level, 0.0)
-            if mean < _FEW_COUNTS:
+            if mean <= 0.0:
+                count = 0.0
+            elif mean < _FEW_COUNTS:
                 count = _few_counts(mean, next_uniform(state))
             else:
                 n = float(normals[j])

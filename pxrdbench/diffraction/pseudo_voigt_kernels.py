@@ -267,9 +267,11 @@ def render_pseudo_voigts(
             relative = height[p] / largest
             gauss = relative * (1.0 - share[p]) * _GAUSS_HEIGHT
             lorentz = relative * share[p] * _LORENTZ_HEIGHT
-            if gauss > cut:
+            # Beside a Lorentzian, whose tails are cut too, that much is not seen.
+            least = cut_near if lorentz > 0.0 else cut
+            if gauss > least:
                 sigma = fwhm[p] * _SIGMA_OF_FWHM
-                reach = sigma * math.sqrt(2.0 * math.log(gauss / cut))
+                reach = sigma * math.sqrt(2.0 * math.log(gauss / least))
                 low, length = window_of(position[p], reach, points)
                 add_gaussian(
                     pattern[low : low + length],

@@ -167,11 +167,11 @@ class PhasePool:
 
     @cached_property
     def strong_peaks(self) -> PeakBatch:
-        """Peaks above 3e-4 of each phase's strongest: all that a trace shows."""
+        """Peaks above 1e-3 of each phase's strongest: all that a trace shows."""
         peaks = self.peaks
         counts = np.diff(peaks.peak_offset)
         strongest = np.maximum.reduceat(peaks.intensity, peaks.peak_offset[:-1])
-        keep = peaks.intensity > 3e-4 * np.repeat(strongest, counts)
+        keep = peaks.intensity > 1e-3 * np.repeat(strongest, counts)
         running = np.concatenate([[0], np.cumsum(keep)])
         return PeakBatch(
             two_theta=peaks.two_theta[keep],

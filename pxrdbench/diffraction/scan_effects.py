@@ -90,8 +90,8 @@ class ImpurityPattern(Effect):
     def mix(self, intensity: Patterns, impurity: Patterns, samples: Samples) -> None:
         """Add the impurities' patterns to ``intensity``, again with a maximum of one.
 
-        Peaks of an impurity below 3e-4 of its strongest may be left out: at w = 0.05
-        they are 1.5e-5 of the pattern.
+        Peaks of an impurity below 1e-3 of its strongest may be left out: at w = 0.05
+        they are 5e-5 of the pattern.
         """
         mix_patterns(
             intensity, impurity, spread(self.height, self.uniforms(samples, 2)[:, 0])

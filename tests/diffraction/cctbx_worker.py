@@ -57,5 +57,15 @@ def lines(task):
     return np.degrees(2 * theta).tolist(), intensity.tolist()
 
 
+def answer(task):
+    """Lines of a crystal, or f' and f'' of elements."""
+    if "elements" in task:
+        tables = [
+            sasaki.table(e).at_angstrom(task["wavelength"]) for e in task["elements"]
+        ]
+        return [(value.fp(), value.fdp()) for value in tables]
+    return lines(task)
+
+
 if __name__ == "__main__":
-    json.dump([lines(task) for task in json.load(sys.stdin)], sys.stdout)
+    json.dump([answer(task) for task in json.load(sys.stdin)], sys.stdout)

@@ -138,6 +138,15 @@ def cctbx_lines(crystals, wavelength, two_theta, *, own_tables):
         }
         for crystal in crystals
     ]
+    return [(np.array(x), np.array(y)) for x, y in _ask_cctbx(tasks)]
+
+
+def sasaki(elements, wavelength):
+    """f' and f'' of each element by cctbx: Sasaki (1989), KEK Report 88-14."""
+    return _ask_cctbx([{"elements": elements, "wavelength": wavelength}])[0]
+
+
+def _ask_cctbx(tasks):
     worker = Path(__file__).with_name("cctbx_worker.py")
     answer = subprocess.run(
         [sys.executable, str(worker)],
@@ -146,7 +155,7 @@ def cctbx_lines(crystals, wavelength, two_theta, *, own_tables):
         text=True,
         check=True,
     )
-    return [(np.array(x), np.array(y)) for x, y in json.loads(answer.stdout)]
+    return json.loads(answer.stdout)
 
 
 def gemmi_lines(crystal, wavelength, two_theta):

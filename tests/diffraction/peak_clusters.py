@@ -38,7 +38,9 @@ def compare_clusters(crystal, ours, our_intensity, theirs, their_intensity):
     parted = (count_a != count_b) & ~alone
     first = np.full(n, np.inf)
     np.minimum.at(first, label, angles)
-    for cluster in np.flatnonzero((deviation > _EXACT) & (np.abs(a - b) < faint)):
+    # Two faint parts, each dropped by itself, may be above the threshold together.
+    limit = np.where(alone, 2.0 * faint, faint)
+    for cluster in np.flatnonzero((deviation > _EXACT) & (np.abs(a - b) < limit)):
         if _holds_several(crystal, first[cluster]):
             deviation[cluster], parted[cluster] = 0.0, True
     where = np.zeros(n)

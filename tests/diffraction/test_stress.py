@@ -4,11 +4,16 @@ import time
 
 import numpy as np
 import pytest
+from numba import config
 from peak_clusters import compare_clusters
 from random_crystals import TABLES, draw_lattice, draw_site
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.diffraction.peaks import simulate_peaks
+
+pytestmark = pytest.mark.skipif(
+    bool(config.DISABLE_JIT), reason="large cells need compiled kernels"
+)
 
 
 def draw_large(group, n_sites, volume, seed):
