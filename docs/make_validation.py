@@ -305,9 +305,7 @@ def standards() -> tuple[str, str]:
     ]
     return (
         table(["standard", "lines", "largest deviation [degrees 2θ]"], rows),
-        table(
-            ["hkl", "certificate", "here, B = 0", "here, B = 0.21, 0.26 Å²"], compare
-        ),
+        table(["hkl", "pyFAI, SRM 676a", "here, B = 0"], compare),
     )
 
 
@@ -395,9 +393,9 @@ pyFAI lists them, at {NIST_WAVELENGTH} Å.
 {positions}
 
 Relative intensities of corundum (113 = 100), with the values that pyFAI's calibrant
-file gives for SRM 676a; we have not seen the certificate itself. The differences are
-those of neutral atoms without motion to a measurement, not of programs: cctbx
-calculates the same to 0.1 % (above).
+file gives for SRM 676a. We have not seen the certificate itself and do not know what
+its values are corrected for; they are no bound of a test. The differences are not those
+of programs: cctbx calculates what we do to 0.1 % (above).
 
 {intensities}
 
