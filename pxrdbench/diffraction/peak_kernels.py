@@ -20,6 +20,7 @@ from pxrdbench.diffraction.reflections import (
     reciprocal_metric,
 )
 from pxrdbench.diffraction.structure_factors import square_structure_factors
+from pxrdbench.diffraction.texture import apply_march_dollase
 
 # Rounding leaves absent reflections at 1e-14 of the strongest in single precision.
 _ABSENT = 1e-13
@@ -99,17 +100,24 @@ def _fill_two_theta(
 def _fill_lorentz_polarization(
     q: Doubles,
     wavelength: float,
+    sigma: float,
+    pi: float,
     lorentz: Float[np.ndarray, " reflections"],
 ) -> None:
-    """(1 + cos² 2θ) / (sin² θ cos θ), in the precision of the structure factors."""
+    """(sigma + pi cos² 2θ) / (sin² θ cos θ), see polarization.
+
+    In the precision of the structure factors.
+    """
     real = lorentz.dtype.type
     quarter = 0.25 * wavelength * wavelength
     one, two = real(1.0), real(2.0)
+    perpendicular, parallel = real(sigma), real(pi)
     for r in range(q.shape[0]):
         sin2 = q[r] * quarter
         u, cos2 = real(sin2), real(1.0 - sin2)
         cos_2theta = one - two * u
-        lorentz[r] = (one + cos_2theta * cos_2theta) / (u * np.sqrt(cos2))
+        part = parallel * cos_2theta
+        lorentz[r] = (perpendicular + part * cos_2theta) / (u * np.sqrt(cos2))
 
 
 @njit(cache=True, nogil=True)
@@ -272,6 +280,9 @@ def simulate_batch(
     cut: float,
     use_mean: bool,
     with_hkl: bool,
+    polarization: tuple[float, float],
+    texture_axis: Int16[np.ndarray, "batch_or_none 3"],
+    texture_r: Float64[np.ndarray, " batch_or_none"],
 ) -> tuple[
     int,
     int,
@@ -287,6 +298,7 @@ def simulate_batch(
     batch = space_group.shape[0]
     laue_class, centring, n_centring = tables[1], tables[2], tables[3]
     centrosymmetric = tables[4]
+    position_offset, orbit_offset, orbit_rotation = tables[0], tables[11], tables[12]
     q_max = (2.0 * math.sin(math.radians(0.5 * high)) / wavelength) ** 2
     status, culprit = GOOD, -1
 
@@ -351,7 +363,9 @@ def simulate_batch(
         intensity, keys = doubles[2, :count], doubles[3, :count]
         _fill_q(metric, h, k, l, q)
         _fill_two_theta(q, wavelength, two_theta)
-        _fill_lorentz_polarization(q, wavelength, lorentz)
+        _fill_lorentz_polarization(
+            q, wavelength, polarization[0], polarization[1], lorentz
+        )
         _fill_stol2(q, stol2)
 
         first, last = site_offset[i], site_offset[i + 1]
@@ -377,6 +391,12 @@ def simulate_batch(
             multiplicity[:count], lorentz, squares, float(n_centring[group]) ** 2,
             intensity,
         )  # fmt: skip
+        if texture_r.shape[0] > 0 and texture_r[i] != 1.0:
+            row = position_offset[group + 1] - 1  # the general position
+            apply_march_dollase(
+                metric, h, k, l, q, texture_axis[i], texture_r[i],
+                orbit_rotation[orbit_offset[row] : orbit_offset[row + 1]], intensity,
+            )  # fmt: skip
         largest = clear_outside(two_theta, low, high, intensity)
         if not largest > 0.0:
             status, culprit = NOTHING, i

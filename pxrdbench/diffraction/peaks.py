@@ -19,12 +19,14 @@ from pxrdbench.diffraction.peak_kernels import (
     KernelTables,
     simulate_batch,
 )
+from pxrdbench.diffraction.polarization import Polarization
 from pxrdbench.diffraction.scattering import (
     Scattering,
     ScatteringTable,
     find_species,
     load_scattering_table,
 )
+from pxrdbench.diffraction.texture import MarchDollase
 from pxrdbench.errors import CrystalError, PatternError
 
 Precision = Literal["single", "double"]
@@ -52,6 +54,8 @@ def simulate_peaks(
     precision: Precision = "single",
     *,
     hkl: bool = False,
+    polarization: Polarization | None = None,
+    texture: MarchDollase | None = None,
 ) -> PeakBatch:
     """Compute where and how strongly crystals reflect.
 
@@ -75,6 +79,9 @@ def simulate_peaks(
         precision: Of the structure factors; angles are always double. Single is
             within 2e-6 of the strongest peak of double.
         hkl: Whether to return Miller indices.
+        polarization: Of a beam with a monochromator or from a synchrotron; a tube's
+            if not given, as in the formula.
+        texture: Preferred orientation of each crystal's powder; none if not given.
 
     Returns:
         Peaks by crystal; intensities in electrons squared a conventional cell.
@@ -93,6 +100,11 @@ def simulate_peaks(
         )
     if precision not in {"single", "double"}:
         raise PatternError(f"unknown precision {precision!r}; known are single, double")
+    if texture is not None and len(texture.r) != len(crystals):
+        raise PatternError(
+            f"{len(texture.r)} textures for {len(crystals)} crystals; "
+            "one each is needed"
+        )
     _check_sites(crystals)
     species, ions = find_species(
         crystals.atomic_number.astype(np.int64), crystals.charge.astype(np.int64)
@@ -107,6 +119,8 @@ def simulate_peaks(
             wavelength,
             (low, high),
             (scattering == "paper", precision == "single", hkl),
+            (polarization or Polarization()).weights,
+            texture,
         )
         for wavelength, _ in radiation.lines
     ]
@@ -129,6 +143,8 @@ def _simulate_line(
     wavelength: float,
     two_theta: tuple[float, float],
     options: tuple[bool, bool, bool],
+    polarization: tuple[float, float],
+    texture: MarchDollase | None,
 ) -> _Peaks:
     """Run the kernel at one wavelength and turn its status into an error."""
     is_paper, is_single, with_hkl = options
@@ -151,6 +167,9 @@ def _simulate_line(
         _CUT_PAPER if is_paper else _CUT_DEFAULT,
         not is_paper,
         with_hkl,
+        polarization,
+        np.zeros((0, 3), np.int16) if texture is None else texture.axis,
+        np.zeros(0) if texture is None else texture.r,
     )
     if status == BAD_CELL:
         raise CrystalError(
@@ -245,6 +264,8 @@ def _kernel_tables(tables: SymmetryTables) -> KernelTables:
         tables.reduced_weight,
         tables.first_rotation,
         tables.first_translation,
+        tables.orbit_offset,
+        tables.orbit_rotation,
     )
 
 

@@ -12,8 +12,8 @@ from pxrdbench.diffraction.profile_kernels import (
     BAD_WIDTH,
     NO_PEAK,
     render_gaussians,
-    render_pseudo_voigts,
 )
+from pxrdbench.diffraction.pseudo_voigt_kernels import render_pseudo_voigts
 from pxrdbench.errors import PatternError
 
 # Scherrer constant for the fwhm (Langford & Wilson 1978, J. Appl. Cryst. 11, 102).
@@ -43,6 +43,9 @@ class Broadening:
         y: Lorentzian coefficient of size [degrees].
         strain: Mean relative deviation of d, without unit; Lorentzian.
         size_profile: Which part the crystallite size broadens.
+        lorentz_share: Fixed part of the area in the Lorentzian, 0 to 1, where √Γ_G² is
+            the width of both parts; the Lorentzian widths must then be zero. Without
+            it Thompson, Cox and Hastings decide.
 
     References:
         Caglioti, Paoletti & Ricci (1958), Nucl. Instrum. 3, 223.
@@ -56,6 +59,7 @@ class Broadening:
     y: PerPattern = 0.0
     strain: PerPattern = 0.0
     size_profile: Literal["gaussian", "lorentzian"] = "gaussian"
+    lorentz_share: PerPattern | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self)[:6]:
@@ -68,6 +72,22 @@ class Broadening:
             raise PatternError(
                 f"unknown size_profile {self.size_profile!r}; "
                 "known are gaussian, lorentzian"
+            )
+        if self.lorentz_share is None:
+            return
+        share = np.asarray(self.lorentz_share)
+        if not ((share >= 0.0) & (share <= 1.0)).all():
+            raise PatternError(
+                f"lorentz_share is {self.lorentz_share}; it lies between 0 and 1"
+            )
+        if (
+            np.any(self.x)
+            or np.any(self.y)
+            or np.any(self.strain)
+            or self.size_profile == "lorentzian"
+        ):
+            raise PatternError(
+                "a fixed lorentz_share needs zero x, y and strain, and a Gaussian size"
             )
 
 
@@ -104,6 +124,17 @@ def render(
     References:
         Scherrer (1918), Nachr. Ges. Wiss. Göttingen, 98.
     """
+    return render_roughly(peaks, grid, crystallite_size_nm, broadening, 1.0)
+
+
+def render_roughly(
+    peaks: PeakBatch,
+    grid: TwoThetaGrid,
+    crystallite_size_nm: PerPattern | None,
+    broadening: Broadening | None,
+    roughness: float,
+) -> Float32[np.ndarray, "batch points"]:
+    """As ``render``, with pseudo-Voigts cut ``roughness`` times as early."""
     if crystallite_size_nm is None and broadening is None:
         crystallite_size_nm = DEFAULT_CRYSTALLITE_SIZE_NM
     size_width = _size_width(peaks, crystallite_size_nm)
@@ -116,7 +147,7 @@ def render(
     else:
         widths = _width_coefficients(size_width, broadening)
         status, index = render_pseudo_voigts(
-            *lists, widths, grid.start, grid.step, pattern
+            *lists, widths, grid.start, grid.step, roughness, pattern
         )
     if status == NO_PEAK:
         raise PatternError(
@@ -154,14 +185,15 @@ def _size_width(
 
 def _width_coefficients(
     size_width: Float64[np.ndarray, " batch"], broadening: Broadening
-) -> Float64[np.ndarray, "batch 6"]:
-    """u, v, w, Gaussian size, Lorentzian tan θ and 1/cos θ terms [degrees]."""
+) -> Float64[np.ndarray, "batch 7"]:
+    """u, v, w, Gaussian size, Lorentzian tan θ and 1/cos θ terms, share."""
     batch = len(size_width)
     u, v, w, x, y, strain = (
         _one_for_each(field.name, getattr(broadening, field.name), batch)
         for field in fields(broadening)[:6]
     )
     is_gaussian = broadening.size_profile == "gaussian"
+    share = -1.0 if broadening.lorentz_share is None else broadening.lorentz_share
     return np.column_stack(
         [
             u,
@@ -171,6 +203,7 @@ def _width_coefficients(
             # Stokes & Wilson (1944), Proc. Phys. Soc. 56, 174.
             x + np.degrees(4.0 * strain),
             y if is_gaussian else y + size_width,
+            _one_for_each("lorentz_share", share, batch),
         ]
     )
 

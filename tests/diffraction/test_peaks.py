@@ -302,7 +302,7 @@ def test_impossible_crystal_is_named(field, row, value, message):
     [
         ({"radiation": 0.0}, "wavelength 0.0 angstrom"),
         ({"radiation": float("nan")}, "wavelength nan angstrom"),
-        ({"radiation": "MoKb"}, "unknown radiation 'MoKb'"),
+        ({"radiation": "WKa"}, "unknown radiation 'WKa'"),
         ({"two_theta": (0.0, 90.0)}, "0 < low < high < 180"),
         ({"two_theta": (50.0, 40.0)}, "0 < low < high < 180"),
         ({"scattering": "xray"}, "unknown scattering"),

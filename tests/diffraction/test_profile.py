@@ -181,8 +181,35 @@ def test_pattern_without_a_peak_on_the_grid_is_named(broadening):
     assert caught.value.index == 1
 
 
+def test_fixed_lorentz_share_is_kept():
+    rng = np.random.default_rng(8)
+    lists = [draw_list(rng, n, 4.0, 91.0) for n in (1, 30, 300)]
+    shares = np.array([0.0, 0.35, 1.0])
+    patterns = render(
+        make_peaks(*lists),
+        GRID,
+        broadening=Broadening(u=0.02, w=0.01, lorentz_share=shares),
+    )
+    for pattern, (x, area), share in zip(patterns, lists, shares, strict=True):
+        fwhm = np.sqrt(0.02 * np.tan(np.radians(x / 2)) ** 2 + 0.01)
+        d = GRID.angles() - x[:, None]
+        lorentz = fwhm[:, None] / (2 * np.pi) / (d**2 + fwhm[:, None] ** 2 / 4)
+        gauss = np.exp(-4 * np.log(2) * (d / fwhm[:, None]) ** 2) / fwhm[:, None]
+        gauss *= np.sqrt(4 * np.log(2) / np.pi)
+        exact = area @ (share * lorentz + (1 - share) * gauss)
+        assert np.abs(pattern - exact / exact.max()).max() < 2e-4
+
+
 @pytest.mark.parametrize(
-    "values", [{"u": np.nan}, {"w": np.inf}, {"size_profile": "boxcar"}]
+    "values",
+    [
+        {"u": np.nan},
+        {"w": np.inf},
+        {"size_profile": "boxcar"},
+        {"w": 0.1, "lorentz_share": 1.1},
+        {"w": 0.1, "lorentz_share": np.array([0.5, np.nan])},
+        {"w": 0.1, "x": 0.1, "lorentz_share": 0.5},
+    ],
 )
 def test_impossible_broadening_is_refused(values):
     with pytest.raises(PatternError):
