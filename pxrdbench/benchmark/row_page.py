@@ -82,7 +82,7 @@ def _curve(row: Submission) -> str:
         for v in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     ticks = "".join(
-        f'<text x="{at(k - 1, 0).split(",")[0]}" y="{height - 8}" '
+        f'<text x="{at(k - 1, 0.0).split(",")[0]}" y="{height - 8}" '
         f'text-anchor="middle">{k}</text>'
         for k in (1, 5, 10, 15, 20)
         if k <= len(curve)

@@ -93,24 +93,29 @@ def _identity_faults(evaluation: Evaluation) -> list[str]:
     """Check what must hold between numbers, whatever the predictions."""
     n, values, faults = int(evaluation.counts["crystals"]), evaluation.metrics, []
 
-    def equal(place: str, found: float, wanted: float, meaning: str) -> None:
+    def equal(place: str, found: float, wanted: float | int, meaning: str) -> None:
         if abs(found - wanted) > _TOLERANCE:
             faults.append(
                 f"evaluation.{place}: {found:g}, but {meaning} is {wanted:.6g}"
             )
 
     table = np.array(evaluation.confusion)
-    equal("confusion", table.sum(), n, "counts.crystals")
+    equal("confusion", float(table.sum()), n, "counts.crystals")
     equal(
         "metrics.crystal_system_accuracy",
         values["crystal_system_accuracy"].value,
-        np.trace(table) / n,
+        float(np.trace(table)) / n,
         "the share on the diagonal of the confusion",
     )
     rows = evaluation.space_groups.values()
     correct = sum(int(row["correct"]) for row in rows)
     equal("metrics.top_1", values["top_1"].value, correct / n, "correct by space group")
-    equal("space_groups", sum(int(r["crystals"]) for r in rows), n, "counts.crystals")
+    equal(
+        "space_groups",
+        float(sum(int(r["crystals"]) for r in rows)),
+        n,
+        "counts.crystals",
+    )
     for k in (1, 5, 10):
         if len(evaluation.top_k) >= k:
             curve = evaluation.top_k[k - 1].value
