@@ -195,6 +195,40 @@ def evaluate(
 
 
 @app.command()
+def submit(
+    predictions: Annotated[
+        Optional[Path], typer.Argument(help="predictions.h5 that `eval` wrote.")
+    ] = None,
+    metadata: Annotated[
+        Optional[Path], typer.Option(help="Who, what, from what (JSON).")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Of all rows.")] = Path("leaderboards"),
+    template: Annotated[
+        Optional[Path], typer.Option(help="Write metadata to fill in.")
+    ] = None,
+    check: Annotated[
+        Optional[Path], typer.Option(help="Check a row; with PREDICTIONS, recompute.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="A row of old.")] = False,
+) -> None:
+    """Make a row of a leaderboard, checked and scored by trusted code."""
+    from pxrdbench.cli.verbs import run_submit
+
+    run_submit(predictions, metadata, folder, template, check, replace)
+
+
+@app.command()
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(help="Of all rows.")] = Path("leaderboards"),
+    out: Annotated[Optional[Path], typer.Option(help="Elsewhere than beside.")] = None,
+) -> None:
+    """Render the leaderboards as pages that work from a file."""
+    from pxrdbench.cli.verbs import run_leaderboard
+
+    run_leaderboard(folder, out)
+
+
+@app.command()
 def verify(
     shards: Annotated[Path, typer.Argument(help="Folder of shards.")],
     samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,

@@ -108,7 +108,7 @@ def run_evaluate(
     model: Path, track: str, part: str = "test", out: Path | None = None
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
-    from pxrdbench.benchmark.evaluation import evaluate
+    from pxrdbench.benchmark.foreign_model import evaluate_file
 
     folder = out or model.parent / "eval" / track.replace("/", "-")
     with live_line("eval") as line:
@@ -116,7 +116,7 @@ def run_evaluate(
         def show(done: int, total: int) -> None:
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate(model, track, part, folder, on_progress=show)
+        evaluation = evaluate_file(model, track, part, folder, on_progress=show)
     print_evaluation(evaluation)
     console.print(f"report: {folder / 'report.html'}")
     return evaluation
@@ -155,6 +155,46 @@ def print_evaluation(evaluation: "Evaluation") -> None:
             f"({100 * test.difference.low:+.1f} to {100 * test.difference.high:+.1f}), "
             f"exact McNemar {p_value_text(test.p_value)}"
         )
+
+
+def run_submit(
+    predictions: Path | None,
+    metadata: Path | None,
+    folder: Path,
+    template: Path | None,
+    check: Path | None,
+    replace: bool,
+) -> None:
+    """Write a template, check a row, or make a row of predictions and metadata."""
+    from pxrdbench.benchmark.submission import (
+        check_submission,
+        submit,
+        write_template,
+    )
+    from pxrdbench.errors import EvaluationError
+
+    if template is not None:
+        console.print(f"fill in and submit with --metadata: {write_template(template)}")
+    elif check is not None:
+        row = check_submission(check, predictions)
+        told = "recomputed from the predictions" if predictions else "consistent"
+        console.print(f"[green]sound[/]: {row.name}, every number {told}")
+    elif predictions is None or metadata is None:
+        raise EvaluationError(
+            "give PREDICTIONS and --metadata FILE (--template FILE writes one to fill "
+            "in), or --check ROW"
+        )
+    else:
+        path = submit(predictions, metadata, folder, replace=replace)
+        console.print(f"row: {path}")
+
+
+def run_leaderboard(folder: Path, out: Path | None) -> None:
+    """Render the pages of all rows."""
+    from pxrdbench.benchmark.leaderboard import render_leaderboards
+
+    for page in render_leaderboards(folder, out):
+        console.print(f"page: {page}")
 
 
 def run_verify(folder: Path, samples: int) -> None:
