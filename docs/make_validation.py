@@ -47,7 +47,8 @@ from pxrdbench.diffraction.speed import read_frozen_corpus
 WAVELENGTH, TWO_THETA = 1.5406, (5.0, 90.0)
 # Kα1 of copper on which NIST's certificates rest (Hölzer et al. 1997).
 NIST_WAVELENGTH = 1.5405929
-# The older value that the silicon angles in International Tables C, 5.2.10, have.
+# Reproduces the silicon angles that are quoted from International Tables C, 5.2.10;
+# chosen because it fits (the certificate's value leaves 0.002 degrees), not looked up.
 ITC_WAVELENGTH = 1.5405981
 
 
@@ -386,7 +387,8 @@ in the tables of Sasaki that cctbx has; lead's decide the row of PbTiO3:
 ## NIST standard reference materials
 
 Line positions from certified cells. Silicon: the angles of International Tables C,
-5.2.10, at {ITC_WAVELENGTH} Å, printed to three decimals. LaB6: a = 0.4156826 nm
+5.2.10, as a test file quotes them, at {ITC_WAVELENGTH} Å (chosen because it fits; the
+certificate's {NIST_WAVELENGTH} Å leaves 0.002 degrees). LaB6: a = 0.4156826 nm
 (certificate of SRM 660c), corundum: SRM 676a as revised in 2015, both with spacings as
 pyFAI lists them, at {NIST_WAVELENGTH} Å.
 
