@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+# A program of its own, for a process without numba: cctbx and LLVM do not share one.
+collect_ignore = ["diffraction/cctbx_worker.py"]
+
 PACKAGE = Path(__file__).parents[1] / "pxrdbench"
 
 
