@@ -49,6 +49,9 @@ def test_every_verb_has_help():
         (["generate", "--samples", 9, "--max-size", "much"], "20GB"),
         (["generate", "--samples", 0], "samples"),
         (["train", "--model", "peak-network"], "--online"),
+        (["prior", "fit", "--cif", ".", "--out", "p.npz"], "no .cif file"),
+        (["prior", "fit", "gone.parquet", "--out", "p.npz"], "gone.parquet"),
+        (["submit"], "--template"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(arguments, told, tmp_path, monkeypatch):

@@ -269,6 +269,7 @@ def _read(
 ) -> "tuple[CrystalBatch, str]":
     """Read the statistics part of a track, or CIFs; say what could not be read."""
     from pxrdbench.dataset.split import load_record, load_table
+    from pxrdbench.errors import SourceError
     from pxrdbench.sources.cif import read_cifs
     from pxrdbench.sources.materials_project import read_crystals
 
@@ -281,6 +282,11 @@ def _read(
             crystals, _, cif_report = read_cifs(
                 structures, workers=workers, progress=tell
             )
+            if not cif_report.n_files:
+                raise SourceError(
+                    f"{structures} holds no .cif file; archives inside a folder are "
+                    "not opened, name the archive itself"
+                )
             reasons, source = cif_report.reasons, f"CIFs of {structures.name}"
         else:
             ids = load_table(track, "statistics")["id"].to_pylist()
