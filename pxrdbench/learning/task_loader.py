@@ -1,0 +1,82 @@
+"""Batches for a step of training: patterns, labels, and what other tasks need."""
+
+from collections.abc import Callable, Generator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+
+from pxrdbench.dataset.batch import Batch, BatchSource
+from pxrdbench.learning.loader import (
+    UNCOVERED,
+    PatternLoader,
+    TorchBatch,
+    label_of,
+    make_loader,
+)
+from pxrdbench.learning.tasks import TaskSet, find_numbers
+
+
+class StepBatch(NamedTuple):
+    """What a step of training reads.
+
+    Attributes:
+        intensity: Patterns (batch, 1, points), or what a first stage made of them.
+        label: Position of each space group in the class list.
+        mask: Points that were measured (batch, points), where the source says so.
+        numbers: Cells and sizes, where a task needs them.
+    """
+
+    intensity: Float[torch.Tensor, "batch ..."]
+    label: Int64[torch.Tensor, " batch"]
+    mask: torch.Tensor | None = None
+    numbers: Float[torch.Tensor, "batch 7"] | None = None
+
+    def part(self, start: int, stop: int) -> "StepBatch":
+        """Some of the samples."""
+        return StepBatch(*(None if t is None else t[start:stop] for t in self))  # type: ignore[arg-type]  # the first two are never None
+
+    def on(
+        self, device: torch.device, with_mask: bool
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Patterns with their channels, labels and numbers, on a device."""
+        x = self.intensity
+        if with_mask:
+            mask = torch.ones_like(x) if self.mask is None else self.mask[:, None]
+            x = torch.cat([x, mask.to(x.dtype)], 1)
+        numbers = self.numbers
+        return (
+            x.to(device, non_blocking=True),
+            self.label.to(device, non_blocking=True),
+            None if numbers is None else numbers.to(device, non_blocking=True),
+        )
+
+
+class _WithNumbers:
+    """A source that puts cells and sizes behind the patterns, as further points."""
+
+
+def make_step_loader(
+    source: BatchSource,
+    batch_size: int,
+    tasks: TaskSet,
+    *,
+    seed: int,
+    workers: int,
+    prefetch: int,
+    first_pattern: int,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None,
+) -> "StepLoader":
+    """Load the batches of a training run; arguments as for ``make_loader``."""
+    loader = make_loader(
+        source,
+        batch_size,
+        classes=tasks.space_groups,
+        seed=seed,
+        workers=workers,
+        prefetch=prefetch,
+        first_pattern=first_pattern,
+        transform=transform,
+    )
+    return StepLoader(loader, tasks)
