@@ -47,9 +47,7 @@ def write_xy(
 ) -> bytes:
     """One file of XY_RAW or XY_Processed."""
     lines = [
-        line.format(
-            name=name, base=rruff_id.split("-")[0], chemistry=chemistry, status=status
-        )
+        line.format(name=name, base=rruff_id[:7], chemistry=chemistry, status=status)
         for line in HEADER
     ]
     if wavelength:

@@ -71,7 +71,7 @@ def test_an_axis_decides_short_symbols():
     ("symbol", "group"), [*space_group_symbols._TETRAGONAL.items()]
 )
 def test_multiple_tetragonal_cells_have_the_elements_of_their_symbols(symbol, group):
-    """The group in the cell (a+b, b-a, c) has what the second place of a symbol says."""
+    """The group in the cell (a+b, b-a, c) has what a symbol says in second place."""
     operations = gemmi.find_spacegroup_by_number(group).operations()
     operations.change_basis_forward(gemmi.Op("1/2*x+1/2*y,-1/2*x+1/2*y,z"))
     turns = {tuple(np.array(op.rot).ravel() // 24) for op in operations}
