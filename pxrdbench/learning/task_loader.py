@@ -1,7 +1,7 @@
 """Batches for a step of training: patterns, labels, and what other tasks need."""
 
-from collections.abc import Callable, Generator
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from pxrdbench.learning.loader import (
     PatternLoader,
     TorchBatch,
     label_of,
-    make_loader,
+    make_torch_batch,
 )
 from pxrdbench.learning.tasks import TaskSet, find_numbers
 
@@ -53,8 +53,35 @@ class StepBatch(NamedTuple):
         )
 
 
-class _WithNumbers:
-    """A source that puts cells and sizes behind the patterns, as further points."""
+class StepLoader(PatternLoader):
+    """The loader of patterns, with cells and sizes beside them where tasks need them.
+
+    Hands out ``StepBatch`` where the other hands out ``TorchBatch``.
+    """
+
+    tasks: TaskSet | None = None
+
+    def _make(self, ranges: list[Any]) -> TorchBatch:
+        """Read one batch; runs in a loader's thread."""
+        if self.tasks is None or not self.tasks.needs_numbers:
+            batch = super()._make(ranges)
+            return StepBatch(*batch)  # type: ignore[return-value]  # what a step reads
+        parts = []
+        for epoch, start, stop in ranges:
+            redraw = getattr(self._source, "with_epoch", None)
+            source = redraw(epoch) if epoch and redraw else self._source
+            parts.append(source.batch(start, stop - start))
+        batch = make_torch_batch(parts, self.classes, self._transform)
+        return StepBatch(*batch, _numbers(parts, self.classes))  # type: ignore[return-value]  # as above
+
+
+def _numbers(parts: Sequence[Batch], classes: Sequence[int]) -> torch.Tensor:
+    """Cells and sizes of the samples whose groups are classes."""
+    known = [label_of(part.space_group, classes) != UNCOVERED for part in parts]
+    numbers = [
+        find_numbers(part)[rows] for part, rows in zip(parts, known, strict=True)
+    ]
+    return torch.from_numpy(np.concatenate(numbers))
 
 
 def make_step_loader(
@@ -67,16 +94,19 @@ def make_step_loader(
     prefetch: int,
     first_pattern: int,
     transform: Callable[[torch.Tensor], torch.Tensor] | None,
-) -> "StepLoader":
+) -> StepLoader:
     """Load the batches of a training run; arguments as for ``make_loader``."""
-    loader = make_loader(
+    loader = StepLoader(
         source,
         batch_size,
         classes=tasks.space_groups,
         seed=seed,
+        shuffle=True,
         workers=workers,
         prefetch=prefetch,
+        passes=None,
         first_pattern=first_pattern,
         transform=transform,
     )
-    return StepLoader(loader, tasks)
+    loader.tasks = tasks
+    return loader

@@ -183,4 +183,9 @@ def find_numbers(batch: Batch) -> Float32[np.ndarray, "batch 7"]:
     numbers[:, :3] = (np.log(lattice[:, :3]) - _LOG_LENGTH) / _LENGTH_SPREAD
     numbers[:, 3:6] = (lattice[:, 3:] - _ANGLE) / _ANGLE_SPREAD
     numbers[:, 6] = (np.log(batch.crystallite_size_nm) - _LOG_SIZE) / _SIZE_SPREAD
+    if not np.isfinite(numbers).all():
+        raise ModelError(
+            "this source has patterns without a crystallite size (a measurement whose "
+            "profile is the whole width); leave the task crystallite_size away"
+        )
     return numbers
