@@ -126,7 +126,8 @@ class TaskSet:
         for task in self.tasks:
             part = outputs[:, self.columns(task)].float()
             if task in NUMERIC_TASKS:
-                assert numbers is not None  # the loader of such tasks gives them
+                if numbers is None:
+                    raise ModelError(f"the task {task} needs cells and sizes")
                 wanted = numbers[:, :6] if task == "lattice" else numbers[:, 6:]
                 total = total + functional.smooth_l1_loss(part, wanted)
             else:

@@ -93,7 +93,8 @@ class TrainingRun:
         self.on_progress = on_progress
         self.team = team or Team()
         self.space_groups = tuple(
-            int(group) for group in (source.space_groups if classes is None else classes)
+            int(group)
+            for group in (source.space_groups if classes is None else classes)
         )
         if len(self.space_groups) < 2:
             raise ModelError(

@@ -52,7 +52,7 @@ def test_a_model_reads_patterns_of_its_grid(name):
 def test_an_unknown_name_is_answered_with_those_known():
     with pytest.raises(ModelError, match="park-cnn-small"):
         build_model("park-cnn-tiny", 7)
-    with pytest.raises(ModelError, match="at least 2"):
+    with pytest.raises(ModelError, match="at least 1"):
         build_model("resnet-10", 1)
 
 
