@@ -162,8 +162,8 @@ class Placement:
         """Compile a module, if that was asked for."""
         if not self.compile:
             return module
-        compiled: nn.Module = torch.compile(module)
-        return compiled
+        module.compile()
+        return module
 
 
 def find_device(name: str) -> torch.device:

@@ -82,15 +82,33 @@ class ModelSpec:
 
 
 def _park_cnn(
-    n_classes: int, grid: TwoThetaGrid, *, size: str, mask: bool = False
+    n_classes: int,
+    grid: TwoThetaGrid,
+    *,
+    size: str,
+    dropout: bool = False,
+    mask: bool = False,
 ) -> nn.Module:
-    return ParkCNN(n_classes, grid.points, size=size, channels=1 + mask)
+    return ParkCNN(
+        n_classes, grid.points, size=size, dropout=dropout, channels=1 + mask
+    )
 
 
 def _resnet(
-    n_classes: int, grid: TwoThetaGrid, *, depth: int, mask: bool = False
+    n_classes: int,
+    grid: TwoThetaGrid,
+    *,
+    depth: int,
+    square_root: bool = True,
+    mask: bool = False,
 ) -> nn.Module:
-    return ResNet(n_classes, grid.points, depth=depth, channels=1 + mask)
+    return ResNet(
+        n_classes,
+        grid.points,
+        depth=depth,
+        square_root=square_root,
+        channels=1 + mask,
+    )
 
 
 # The reference work trains parkCNN with rate 1e-3 and 870 patterns a step, the
@@ -121,6 +139,26 @@ _MODELS: dict[str, ModelSpec] = {
             145,
             1e-4,
             summary="Schopmans et al. (2023)",
+            reads_mask=True,
+        )
+        for depth in RESNET_BLOCKS
+    },
+    **{
+        f"park-cnn-{size}-dropout": ModelSpec(
+            partial(_park_cnn, size=size, dropout=True),
+            128,
+            1e-3,
+            summary="the same with dropout, for few real crystals",
+            reads_mask=True,
+        )
+        for size in PARK_CNN_WIDTHS
+    },
+    **{
+        f"resnet-{depth}-plain": ModelSpec(
+            partial(_resnet, depth=depth, square_root=False),
+            145,
+            1e-4,
+            summary="the same without a square root, for noisy patterns",
             reads_mask=True,
         )
         for depth in RESNET_BLOCKS

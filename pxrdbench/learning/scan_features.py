@@ -27,6 +27,7 @@ _WINDOW_DEGREES = 1.0  # the background is lowest somewhere in a degree or in fi
 _FLOOR = 1e-3  # a maximum below this part of the strongest is no peak
 _NOISE_FACTOR = 4.0  # nor is one below so many standard deviations
 _TINY = 1e-6
+_AXES = ("ratio", "sum")
 # Median of |a - b| over the standard deviation of a, both normal.
 _MEDIAN_TO_DEVIATION = 0.954
 # Every eighth pair of neighbours is enough for a median.
@@ -91,8 +92,9 @@ class ScanFeatures(nn.Module):
         even = root[:, : n // 2 * 2]
         profile = 0.5 * (even[:, ::2] + even[:, 1::2])
         total = functional.pad(root.cumsum(1), (1, 0))
-        ratios = _autocorrelation(_rebin(total, self.ratio_edges), self._n_ratios)
-        sums = _autocorrelation(_rebin(total, self.sum_edges), self._n_sums)
+        ratio_edges, sum_edges = (self.get_buffer(f"{n}_edges") for n in _AXES)
+        ratios = _autocorrelation(_rebin(total, ratio_edges), self._n_ratios)
+        sums = _autocorrelation(_rebin(total, sum_edges), self._n_sums)
         return torch.cat([peaks.flatten(1), scalars, profile, ratios, sums], 1)
 
     def _bin(self, x: Float[torch.Tensor, "batch points"]) -> torch.Tensor:
@@ -206,5 +208,5 @@ def _autocorrelation(x: torch.Tensor, n: int) -> torch.Tensor:
     x = x - x.mean(1, keepdim=True)
     spectrum = torch.fft.rfft(x, 2 * x.shape[1])
     power = spectrum.real**2 + spectrum.imag**2
-    lags = torch.fft.irfft(power, 2 * x.shape[1])[:, :n]
+    lags: torch.Tensor = torch.fft.irfft(power, 2 * x.shape[1])[:, :n]
     return lags / lags[:, :1].clamp_min(_TINY)

@@ -191,7 +191,9 @@ class ScanNetwork(nn.Module):
         self, features: Float[torch.Tensor, "batch features"]
     ) -> Float[torch.Tensor, "batch classes"]:
         """Logits from features: the stage with weights."""
-        angle, height, scalars, profile, ratios, sums = features.split(self._sizes, 1)
+        angle, height, scalars, profile, ratios, sums = torch.split(
+            features, self._sizes, 1
+        )
         x = torch.cat(
             [
                 scalars,

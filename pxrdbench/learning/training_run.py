@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -234,7 +234,7 @@ class TrainingRun:
                 if asked or done >= 1.0:
                     return bool(asked) and done < 1.0
                 try:
-                    self._step(next(batches))
+                    self._step(cast(StepBatch, next(batches)))
                 except (RuntimeError, MemoryError) as error:
                     told = explain_out_of_memory(error, self.batch_size)
                     if told is None:
