@@ -175,6 +175,19 @@ def open_real_crystals(
     }
 
 
+def count_real_crystals(name: str, data: Path | None) -> int:
+    """Crystals of a source, found without simulating them.
+
+    Raises:
+        ModelError: As for `open_real_crystals`.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "track" and data is not None:
+        track, _, part = rest.rpartition("/")
+        return int(load_table(track, part).num_rows)
+    return open_real_crystals(name, data, None, 0)[0].length
+
+
 _Read = tuple[CrystalBatch, tuple[str, ...], bool, str]
 
 
