@@ -24,7 +24,6 @@ from pxrdbench.cli.options import (
 from pxrdbench.cli.prior_app import prior_app
 from pxrdbench.cli.train_app import export_model, models, train
 
-
 app = typer.Typer(
     name="pxrdbench",
     help="Synthetic crystals, exact powder patterns, honest benchmarks.",

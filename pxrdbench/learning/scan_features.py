@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn import functional
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
+from pxrdbench.learning.peak_network import list_first, parabola
 
 _BIN_DEGREES = 0.04
 _WINDOW_DEGREES = 1.0  # the background is lowest somewhere in a degree or in five
@@ -131,34 +132,24 @@ class ScanFeatures(nn.Module):
         floor = (_NOISE_FACTOR * 0.61 * noise).clamp_min(_FLOOR)
         inner = smooth[:, 1:-1]
         is_peak = (inner > smooth[:, :-2]) & (inner >= smooth[:, 2:]) & (inner > floor)
-        if torch.onnx.is_in_onnx_export():
-            return self._list_everywhere(smooth, is_peak)
+        if torch.compiler.is_exporting():
+            left, right = smooth[:, :-2], smooth[:, 2:]
+            shift, height = parabola(left, inner, right, _TINY)
+            column = torch.arange(1, inner.shape[1] + 1, device=x.device)
+            angle = self._start + self._width * (column + shift)
+            return list_first(is_peak, angle, height, self.n_peaks)
         row, column = is_peak.nonzero(as_tuple=True)
         count = torch.bincount(row, minlength=len(x))
         rank = torch.arange(len(row), device=x.device)
         rank = rank - (torch.cumsum(count, 0) - count)[row]
         kept = rank < self.n_peaks
         row, column, rank = row[kept], column[kept], rank[kept]
-        shift, height = _parabola(*(smooth[row, column + k] for k in (0, 1, 2)))
+        left, top, right = (smooth[row, column + k] for k in (0, 1, 2))
+        shift, height = parabola(left, top, right, _TINY)
         peaks = x.new_zeros(len(x), 2, self.n_peaks)
         peaks[row, 0, rank] = self._start + self._width * (column + 1 + shift)
         peaks[row, 1, rank] = height
         return peaks
-
-    def _list_everywhere(
-        self, smooth: torch.Tensor, is_peak: torch.Tensor
-    ) -> torch.Tensor:
-        """The same with shapes that do not depend on the pattern, for exports."""
-        shift, height = _parabola(smooth[:, :-2], smooth[:, 1:-1], smooth[:, 2:])
-        column = torch.arange(1, smooth.shape[1] - 1, device=smooth.device)
-        angle = self._start + self._width * (column + shift)
-        rank = is_peak.long().cumsum(1) - 1
-        unused = self.n_peaks
-        place = torch.where(is_peak & (rank < unused), rank, unused)
-        empty = smooth.new_zeros(len(smooth), unused + 1)
-        return torch.stack(
-            [empty.scatter(1, place, v)[:, :unused] for v in (angle, height)], 1
-        )
 
 
 def _measured_range(
@@ -183,15 +174,6 @@ def _noise(x: torch.Tensor) -> torch.Tensor:
 def _extend(x: torch.Tensor) -> torch.Tensor:
     """Two more windows at each end, like the last ones."""
     return functional.pad(x, (2, 2), mode="replicate")
-
-
-def _parabola(
-    left: torch.Tensor, top: torch.Tensor, right: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Maximum of a parabola through three logarithms: its shift and the height."""
-    left, top, right = (v.clamp_min(_TINY).log() for v in (left, top, right))
-    curvature = (left - 2 * top + right).clamp_max(-_TINY)
-    return (0.5 * (left - right) / curvature).clamp(-0.5, 0.5), top.exp()
 
 
 def _rebin(total: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
