@@ -30,6 +30,7 @@ Outcome = tuple[str, Crystal] | str
 
 def load_readers() -> None:
     """Import what reading needs: it takes seconds, and belongs to no file."""
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     import gemmi
     import spglib
     from pymatgen.analysis import prototypes
@@ -37,7 +38,6 @@ def load_readers() -> None:
 
     del gemmi, spglib, prototypes, cif
     load_symmetry_tables()
-    os.environ.setdefault("SPGLIB_WARNING", "OFF")
 
 
 def split_blocks(text: str) -> list[tuple[str, str]]:

@@ -110,7 +110,7 @@ def _space_group(block: Any) -> int:
         of_hall = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall))
     except (RuntimeError, ValueError):
         return 0
-    return int(of_hall.number) if hall and of_hall else 0
+    return int(of_hall.number) if hall and of_hall is not None else 0
 
 
 def _first(block: Any, tags: tuple[str, ...]) -> str:

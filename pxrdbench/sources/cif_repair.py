@@ -53,10 +53,10 @@ def repair_block(text: str) -> Repaired:
     except (ValueError, RuntimeError):
         return Repaired(text, 0, (), None)
     is_changed = _strip_underscores(block)
-    item = block.find_loop_item(_FRACT[0])
-    if item is None or item.loop is None:
+    column = block.find_loop(_FRACT[0])
+    if not len(column):
         return Repaired(block.as_string() if is_changed else text, 0, (), block)
-    loop = item.loop
+    loop = column.get_loop()
     tags = [tag.lower() for tag in loop.tags]
     rows = [
         [loop[row, column] for column in range(loop.width())]
