@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from pxrdbench.errors import PxrdbenchError as PxrdbenchError
     from pxrdbench.learning.loader import make_loader as make_loader
     from pxrdbench.learning.registry import build_model as build_model
+    from pxrdbench.sources.structure_import import (
+        import_structures as import_structures,
+    )
+    from pxrdbench.sources.structure_import import load_import as load_import
 
 __version__ = "0.1.0"
 
@@ -48,6 +52,8 @@ _HOME = {
     "CrystalBatch": "crystal.structure",
     "draw_crystals": "crystal.generator",
     "evaluate": "benchmark.evaluation",
+    "import_structures": "sources.structure_import",
+    "load_import": "sources.structure_import",
     "load_prior": "crystal.prior",
     "load_split": "dataset.split_loader",
     "load_track": "dataset.split",

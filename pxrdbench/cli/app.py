@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pxrdbench.cli.display import console
+from pxrdbench.cli.import_app import import_crystals
 from pxrdbench.cli.prior_app import prior_app
 from pxrdbench.cli.split_app import split_app
 
@@ -22,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command("import")(import_crystals)
 app.add_typer(split_app, name="split", no_args_is_help=True)
 
 
