@@ -6,6 +6,8 @@ from typing import Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console
+from pxrdbench.cli.fetch_app import fetch
+from pxrdbench.cli.import_app import import_crystals
 from pxrdbench.cli.options import (
     CoordinatesOption,
     Frequencies,
@@ -22,6 +24,7 @@ from pxrdbench.cli.options import (
     make_recipe,
 )
 from pxrdbench.cli.prior_app import prior_app
+from pxrdbench.cli.split_app import split_app
 from pxrdbench.cli.train_app import export_model, models, train
 
 app = typer.Typer(
@@ -32,8 +35,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command("import")(import_crystals)
+app.command()(fetch)
 app.add_typer(split_app, name="split", no_args_is_help=True)
 
 
@@ -206,11 +210,3 @@ def bench(
 
 app.command()(models)
 app.command("export-model")(export_model)
-
-
-@split_app.command("list")
-def split_list() -> None:
-    """List the tracks, their parts and sizes."""
-    from pxrdbench.cli.verbs import run_split_list
-
-    run_split_list()
