@@ -125,7 +125,7 @@ def _merge(
 
 
 @njit(cache=True, nogil=True)
-def _largest(values: Doubles) -> float:
+def largest_of(values: Doubles) -> float:
     """Largest of numbers >= 0, whose bits read as integers have the same order.
 
     LLVM turns the maximum of integers into vector instructions, that of floats not.
@@ -158,7 +158,7 @@ def merge_neighbours(
         gathered[i] = intensity[ranked[i]]
     if _has_neighbours(keys, count):
         count = _merge(keys, ranked, gathered, count, use_mean)
-    smallest = cut * _largest(gathered[:count])
+    smallest = cut * largest_of(gathered[:count])
     kept = 0
     for j in range(count):
         value, row = gathered[j], ranked[j]
