@@ -37,26 +37,25 @@ from pxrdbench.diffraction.structure_factors import sine_of_half_turns_32
 # The near part of a Lorentzian is cut below this part of the strongest profile.
 _CUT_NEAR = 2e-5
 # Far tails of Lorentzians live on a grid this much coarser.
-_COARSE = 16
+_COARSE = 32
 # Half widths up to this many points share one smooth part, of half width _SMOOTH.
 _NARROW, _SMOOTH = np.float32(_COARSE), np.float32(4 * _COARSE)
 # Coarse points kept on either side of the pattern, for peaks whose tails reach in.
-_BORDER = 32
+_BORDER = 16
 _SIGMA_OF_FWHM = np.float32(1.0 / math.sqrt(8.0 * math.log(2.0)))
 # Heights of area-normalised profiles of unit fwhm.
 _GAUSS_HEIGHT = np.float32(math.sqrt(4.0 * math.log(2.0) / math.pi))
 _LORENTZ_HEIGHT = np.float32(2.0 / math.pi)
 _TWO_LN2 = np.float32(2.0 * math.log(2.0))
 _ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
-_FOUR, _POINTS = np.float32(4.0), np.float32(CHUNK)
+_FOUR = np.float32(4.0)
 
 Coarse = Float32[np.ndarray, " coarse"]
 
 
-# arcp: a quotient may be the estimate of a reciprocal, refined once; error 2e-7.
-@njit(cache=True, nogil=True, fastmath={"contract", "arcp"}, error_model="numpy")
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
 def _add_near_lorentzians(
-    chunks: Chunks,
+    buffer: Singles,
     first: Bounds,
     last: Bounds,
     offset: PerPeak,
@@ -68,13 +67,13 @@ def _add_near_lorentzians(
     for p in range(first.shape[0]):
         core2, smooth2 = core[p] * core[p], smooth[p] * smooth[p]
         start, factor = offset[p], area[p] * (smooth2 - core2)
-        for c in range(first[p], last[p]):
-            row = chunks[np.uint32(c)]
-            for j in range(CHUNK):
-                d = np.float32(j) + start
-                square = d * d
-                row[j] += factor / ((square + core2) * (square + smooth2))
-            start += _POINTS
+        # All chunks at once: of a loop over sixteen points LLVM makes sixteen
+        # divisions, of a longer one vectors of them.
+        part = buffer[first[p] * CHUNK : last[p] * CHUNK]
+        for i in range(part.shape[0]):
+            d = np.float32(np.int32(i)) + start
+            square = d * d
+            part[i] += factor / ((square + core2) * (square + smooth2))
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -168,19 +167,16 @@ def _add_smooth_parts(coarse: Coarse, bins: Coarse, kernel: Coarse) -> None:
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _add_interpolated(
-    coarse: Coarse, weights: Float32[np.ndarray, "4 fine"], pattern: Singles
+    coarse: Coarse, weights: Float32[np.ndarray, "4 fine"], buffer: Singles
 ) -> None:
     """Add the coarse grid, whose second point is the pattern's first."""
-    for c in range(pattern.shape[0] // _COARSE):
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for c in range(buffer.shape[0] // _COARSE):
         c0, c1, c2, c3 = coarse[c], coarse[c + 1], coarse[c + 2], coarse[c + 3]
-        part = pattern[c * _COARSE : (c + 1) * _COARSE]
-        for j in range(_COARSE):
-            part[j] += (
-                weights[0, j] * c0
-                + weights[1, j] * c1
-                + weights[2, j] * c2
-                + weights[3, j] * c3
-            )
+        part = buffer[c * _COARSE : (c + 1) * _COARSE]
+        # Its length, not _COARSE: LLVM would unroll that into single numbers.
+        for j in range(part.shape[0]):
+            part[j] += (w0[j] * c0 + w1[j] * c1) + (w2[j] * c2 + w3[j] * c3)
 
 
 @njit(cache=True, nogil=True)
@@ -323,10 +319,10 @@ def render_pseudo_voigts(
     """
     cut, cut_near = np.float32(CUT * roughness), np.float32(_CUT_NEAR * roughness)
     points = out.shape[1]
-    n_chunks = (points + CHUNK - 1) // CHUNK
-    buffer = aligned(n_chunks * CHUNK)
-    chunks = buffer.reshape((n_chunks, CHUNK))
-    coarse = np.empty(n_chunks * CHUNK // _COARSE + 3, np.float32)
+    n_cells = (points + _COARSE - 1) // _COARSE
+    buffer = aligned(n_cells * _COARSE)
+    chunks = buffer.reshape((n_cells * _COARSE // CHUNK, CHUNK))
+    coarse = np.empty(n_cells + 3, np.float32)
     # The coarse grid starts one of its steps before the pattern.
     coarse_ramp = ((np.arange(coarse.shape[0]) - 1) * _COARSE).astype(np.float32)
     bins = np.empty((coarse.shape[0] + 2 * _BORDER + 3) // 4 * 4, np.float32)
@@ -363,7 +359,7 @@ def render_pseudo_voigts(
         add_gaussians(chunks, first, last, offset, narrowness, parts[0])
         fill_windows(position, parts[6], points, first, last, offset)
         _add_near_lorentzians(
-            chunks, first, last, offset, parts[3], parts[4], parts[5]
+            buffer, first, last, offset, parts[3], parts[4], parts[5]
         )
         _add_smooth_lorentzians(position, parts, bins, coarse, coarse_ramp)
         _add_smooth_parts(coarse, bins, kernel)
