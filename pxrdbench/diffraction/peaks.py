@@ -107,11 +107,10 @@ def simulate_peaks(
             "one each is needed"
         )
     _check_sites(crystals)
-    species, ions = find_species(
-        crystals.atomic_number.astype(np.int64), crystals.charge.astype(np.int64)
-    )
-    if scattering == "paper":
-        species, ions = crystals.atomic_number.astype(np.int64), ()
+    species = crystals.atomic_number.astype(np.int64)
+    ions: tuple[tuple[int, int], ...] = ()
+    if scattering != "paper":
+        species, ions = find_species(species, crystals.charge.astype(np.int64))
     lines = [
         _simulate_line(
             crystals,

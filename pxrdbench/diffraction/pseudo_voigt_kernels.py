@@ -18,7 +18,6 @@ from pxrdbench.diffraction.profile_kernels import (
     CUT,
     NO_PEAK,
     Bounds,
-    Chunks,
     Doubles,
     PerPeak,
     Singles,
@@ -358,9 +357,7 @@ def render_pseudo_voigts(
         fill_narrowness(parts[1], narrowness)
         add_gaussians(chunks, first, last, offset, narrowness, parts[0])
         fill_windows(position, parts[6], points, first, last, offset)
-        _add_near_lorentzians(
-            buffer, first, last, offset, parts[3], parts[4], parts[5]
-        )
+        _add_near_lorentzians(buffer, first, last, offset, parts[3], parts[4], parts[5])
         _add_smooth_lorentzians(position, parts, bins, coarse, coarse_ramp)
         _add_smooth_parts(coarse, bins, kernel)
         _add_interpolated(coarse, weights, buffer)
