@@ -13,6 +13,7 @@ import json
 import re
 import threading
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -101,6 +102,13 @@ def _acknowledge(store: Store, consumer: str, shard: int) -> None:
     store.write(name, b"")
 
 
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A record, compared by identity: one that is read anew is another shard."""
+
+    record: ShardRecord
+
+
 class RollingSet:
     """A set that is still written, as an endless source in the order of the recipe.
 
@@ -142,7 +150,7 @@ class RollingSet:
         if consumer:
             open_rolling(self._store, consumer)
         self._consumer = consumer
-        self._records: dict[int, ShardRecord] = {}
+        self._records: dict[int, _Found] = {}
         self._block = lru_cache(maxsize=_CACHED_BLOCKS)(self._read_block)
         self._lock = threading.Lock()
         self._in_flight: list[int] = []
@@ -214,14 +222,15 @@ class RollingSet:
         while start < stop:
             shard, within = divmod(start, self._manifest.shard_samples)
             number, row = divmod(within, self.block_samples)
-            block = self._block(shard, number)
+            # The last shard of a set may be short, and written anew with more.
+            block = self._block(self._find(shard, within), number)
             end = min(row + stop - start, len(block))
             pieces.append(block.rows(row, end))
             start += end - row
         return Block.join(pieces)
 
-    def _read_block(self, shard: int, number: int) -> Block:
-        record = self._find(shard, number)
+    def _read_block(self, shard: "_Found", number: int) -> Block:
+        record = shard.record
         if not record.retired:
             first, last = record.block_offset[number : number + 2]
             try:
@@ -247,18 +256,20 @@ class RollingSet:
         self.redrawn += count
         return block
 
-    def _find(self, shard: int, number: int) -> ShardRecord:
-        """The record of a shard that holds a block; waits until there is one."""
-        record = self._records.get(shard)
+    def _find(self, shard: int, within: int) -> "_Found":
+        """A shard that holds its sample ``within``; waits until it is there."""
+        found = self._records.get(shard)
+        record = None if found is None else found.record
         ends = time.monotonic() + self._patience
         name = ShardSpan.of(shard, self._manifest.shard_samples).name
-        while record is None or record.samples <= number * self.block_samples:
+        while record is None or record.samples <= within:
+            found = None
             try:
                 text = self._store.read(f"{name}.json")
                 record = self._manifest.read_record(self._store, f"{name}.json", text)
             except FileNotFoundError:
                 record = None
-            if record is not None and record.samples > number * self.block_samples:
+            if record is not None and record.samples > within:
                 break
             if time.monotonic() > ends:
                 raise ShardError(
@@ -267,11 +278,14 @@ class RollingSet:
                     "there and has room (--max-size)"
                 )
             time.sleep(_POLL)
+        if found is not None:
+            return found
+        found = _Found(record)
         with self._lock:
-            self._records[shard] = record
+            self._records[shard] = found
             for old in [k for k in self._records if k < shard - _CACHED_BLOCKS]:
                 del self._records[old]
-        return record
+        return found
 
     def _acknowledge_read(self, start: int, stop: int) -> None:
         """Acknowledge the shards below everything that is still being read."""
