@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pxrdbench.cli.display import console
+from pxrdbench.cli.fetch_app import fetch
+from pxrdbench.cli.import_app import import_crystals
 from pxrdbench.cli.prior_app import prior_app
+from pxrdbench.cli.split_app import split_app
 
 if TYPE_CHECKING:
     from pxrdbench.dataset.recipe import Recipe
@@ -20,8 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command("import")(import_crystals)
+app.command()(fetch)
 app.add_typer(split_app, name="split", no_args_is_help=True)
 
 
@@ -323,14 +327,6 @@ def models() -> None:
     from pxrdbench.learning.registry import available_models
 
     console.print("\n".join(available_models()))
-
-
-@split_app.command("list")
-def split_list() -> None:
-    """List the tracks, their parts and sizes."""
-    from pxrdbench.cli.verbs import run_split_list
-
-    run_split_list()
 
 
 def _recipe(
