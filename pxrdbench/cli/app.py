@@ -106,7 +106,9 @@ def generate(
     hours: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     minutes: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     samples: Annotated[Optional[int], typer.Option(min=1)] = None,
-    out: OutOption = Path("shards/open-v0"),
+    out: Annotated[
+        str, typer.Option(help="Folder, or object store: s3://bucket/prefix.")
+    ] = "shards/open-v0",
     seed: SeedOption = 0,
     prior: PriorOption = "open-v0",
     workers: Annotated[
@@ -118,6 +120,15 @@ def generate(
     shard_samples: Annotated[
         int, typer.Option(min=1, help="Samples a shard.")
     ] = 50_000,
+    address: Annotated[
+        Optional[str], typer.Option(help="Ray cluster to join (HOST:PORT, auto).")
+    ] = None,
+    rolling: Annotated[
+        str, typer.Option(help="Delete what this one consumer has acknowledged.")
+    ] = "",
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Ray's dashboard, on this machine.")
+    ] = False,
     preset: PresetOption = Preset.default,
     frequencies: FrequenciesOption = Frequencies.fitted,
     radiation: RadiationOption = "CuKa1",
@@ -154,6 +165,9 @@ def generate(
             workers=workers,
             max_size_bytes=parse_size(max_size),
             shard_samples=shard_samples,
+            address=address,
+            rolling=rolling,
+            dashboard=dashboard,
         )
     )
 
@@ -278,7 +292,7 @@ def leaderboard(
 
 @app.command()
 def verify(
-    shards: Annotated[Path, typer.Argument(help="Folder of shards.")],
+    shards: Annotated[str, typer.Argument(help="Folder of shards, or s3://…")],
     samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,
 ) -> None:
     """Hash every shard again, draw some samples again, and compare."""

@@ -55,6 +55,11 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
                 f"({progress.samples_per_second_per_core:,.0f}/s a core)  "
                 f"{format_size(progress.bytes)}"
             )
+            if progress.is_rolling:
+                text += f" of {format_size(progress.max_bytes)}, rolling"
+            if progress.phase == "waiting":
+                full = "for the consumer" if progress.workers else "for workers"
+                text += f"  waiting {full}"
             left, fraction = progress.seconds_left, None
             if left is not None:
                 text += f"  {format_seconds(left)} left ({progress.limit})"
@@ -197,7 +202,7 @@ def run_leaderboard(folder: Path, out: Path | None) -> None:
         console.print(f"page: {page}")
 
 
-def run_verify(folder: Path, samples: int) -> None:
+def run_verify(folder: Path | str, samples: int) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
     from pxrdbench.dataset.plan import format_size
     from pxrdbench.dataset.verify import verify_shards
