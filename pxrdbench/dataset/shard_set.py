@@ -15,6 +15,7 @@ from pxrdbench.dataset.manifest import Manifest, ShardRecord
 from pxrdbench.dataset.packing import unpack_peaks
 from pxrdbench.dataset.recipe_card import RecipeCard
 from pxrdbench.dataset.shard import Block, read_block
+from pxrdbench.dataset.store import Store, open_store
 from pxrdbench.diffraction.measurement import Measurement
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.errors import ShardError
@@ -27,14 +28,14 @@ _MEASURED_RUN = 16
 
 
 class ShardSet:
-    """A folder of shards as numbered samples, finished shards only.
+    """A folder or store of shards as numbered samples, finished shards only.
 
     Sample numbers count what is there, in the order of the recipe, without gaps;
     ``Batch.index`` holds the number within the recipe. Reads are safe from several
     threads and after a fork: no file stays open.
 
     Attributes:
-        folder: Where the shards are.
+        location: Folder or URL of the shards.
         manifest: What the folder held when the set was opened.
         epoch: Pass over the samples: 0 renders with the crystallite sizes stored and
             the effects of the recipe, any other with sizes and effects drawn anew.
@@ -44,7 +45,7 @@ class ShardSet:
 
     def __init__(
         self,
-        folder: str | Path,
+        location: str | Path | Store,
         *,
         epoch: int = 0,
         measurement: Measurement | str | None = None,
@@ -54,7 +55,7 @@ class ShardSet:
         """Open a folder of shards.
 
         Args:
-            folder: Where the shards are.
+            location: Folder of the shards, or a URL such as ``s3://bucket/prefix``.
             epoch: Pass over the samples.
             measurement: What instrument and sample add when patterns are rendered,
                 instead of what the recipe says; ``Measurement()`` adds nothing.
@@ -68,8 +69,9 @@ class ShardSet:
             RecipeError: If an effect of the measurement acts when peaks are drawn and
                 the stored peaks were drawn without it.
         """
-        self.folder = Path(folder)
-        self.manifest = Manifest.read(self.folder)
+        self._store = open_store(location)
+        self.location = self._store.location
+        self.manifest = Manifest.read(self._store)
         self.epoch = epoch
         self.skipped: Counter[str] = Counter()
         self._skip_damaged = skip_damaged
@@ -153,7 +155,7 @@ class ShardSet:
         try:
             return self._renderer.batch(Block.join(blocks), self.epoch)
         except ShardError as error:
-            raise ShardError(f"{self.folder}: {error}") from error
+            raise ShardError(f"{self.location}: {error}") from error
 
     def peaks(self, start: int, count: int) -> PeakBatch:
         """Read the reflections of samples start to start + count."""
@@ -167,7 +169,9 @@ class ShardSet:
         """
         blocks = self._pick(self._range(start, count))
         if not blocks:
-            raise ShardError(f"{self.folder}: samples from {start} on are all damaged")
+            raise ShardError(
+                f"{self.location}: samples from {start} on are all damaged"
+            )
         return Block.join(blocks)
 
     def _range(self, start: int, count: int) -> Int64[np.ndarray, " batch"]:
@@ -208,12 +212,8 @@ class ShardSet:
     def _read_block(self, shard: int, number: int) -> Block:
         record = self.manifest.records[shard]
         first, last = record.block_offset[number : number + 2]
-        path = self.folder / f"{record.name}.tar"
         try:
-            with path.open("rb", buffering=0) as file:
-                file.seek(first)
-                data = file.read(last - first)
-            block = read_block(data)
+            block = read_block(self._store.read(f"{record.name}.tar", first, last))
         except (OSError, ShardError) as error:
             raise self._damaged(record, error) from error
         if block.index[0] != record.first + number * self.block_samples:
@@ -222,8 +222,8 @@ class ShardSet:
 
     def _damaged(self, record: ShardRecord, why: object) -> ShardError:
         return ShardError(
-            f"{self.folder / record.name}.tar cannot be read ({why}); delete it and "
-            "run the same `pxrdbench generate` again: it comes back the same"
+            f"{self._store.address(record.name)}.tar cannot be read ({why}); delete it "
+            "and run the same `pxrdbench generate` again: it comes back the same"
         )
 
 
