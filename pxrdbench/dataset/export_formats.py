@@ -179,14 +179,20 @@ def write_hdf5_index(path: Path, pieces: Sequence[tuple[str, int]]) -> None:
         kinds = {name: (data.shape[1:], data.dtype) for name, data in first.items()}
     with h5py.File(path, "w", libver=("v110", "v110")) as file:
         for name, (shape, dtype) in kinds.items():
-            layout = h5py.VirtualLayout((total, *shape), dtype)
+            # As `h5py.VirtualLayout`, which has no word against times (h5py 3.16).
+            choices = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            choices.set_layout(h5py.h5d.VIRTUAL)
+            choices.set_obj_track_times(False)
             start = 0
             for piece, samples in pieces:
-                layout[start : start + samples] = h5py.VirtualSource(
-                    piece, name, (samples, *shape)
-                )
+                rows = h5py.h5s.create_simple((total, *shape))
+                rows.select_hyperslab((start, *(0 for _ in shape)), (samples, *shape))
+                source = h5py.h5s.create_simple((samples, *shape))
+                choices.set_virtual(rows, piece.encode(), name.encode(), source)
                 start += samples
-            file.create_virtual_dataset(name, layout)
+            space = h5py.h5s.create_simple((total, *shape))
+            kind = h5py.h5t.py_create(dtype, logical=True)
+            h5py.h5d.create(file.id, name.encode(), kind, space, choices)
         file["intensity"].attrs["scale"] = INTENSITY_SCALE
 
 
