@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from pxrdbench.cli.bench_app import bench_app
 from pxrdbench.cli.display import console
+from pxrdbench.cli.export_app import export
 from pxrdbench.cli.fetch_app import fetch
 from pxrdbench.cli.import_app import import_crystals
 from pxrdbench.cli.prior_app import prior_app
@@ -26,6 +28,8 @@ app = typer.Typer(
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
 app.command("import")(import_crystals)
 app.command()(fetch)
+app.add_typer(bench_app, name="bench")
+app.command()(export)
 app.add_typer(split_app, name="split", no_args_is_help=True)
 
 
@@ -303,22 +307,6 @@ def verify(
     from pxrdbench.cli.verbs import run_verify
 
     run_verify(shards, samples)
-
-
-@app.command()
-def bench(
-    crystals: Annotated[int, typer.Option(min=1, help="How many to time.")] = 60,
-    corpus: Annotated[
-        Optional[Path], typer.Option(help="frozen_400.parquet; else drawn crystals.")
-    ] = None,
-    out: Annotated[
-        Optional[Path], typer.Option(help="Keep the numbers (JSON).")
-    ] = None,
-) -> None:
-    """Time the simulator against pymatgen, interleaved, in CPU time."""
-    from pxrdbench.cli.verbs import run_bench
-
-    run_bench(crystals, corpus, out)
 
 
 @app.command()
