@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console
+from pxrdbench.cli.predict_app import predict
 from pxrdbench.cli.prior_app import prior_app
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command()(predict)
 app.add_typer(split_app, name="split", no_args_is_help=True)
 
 
