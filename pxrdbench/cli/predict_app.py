@@ -48,19 +48,18 @@ def predict(
 
     The radiation comes from the file, or is asked for; it is never assumed.
     """
-    scans = list(_read_all(files))
+    _check(radiation, model)
+    found = _find_all(files)
     if as_json:
-        _print_json(scans, radiation, model, top)
+        _print_json(found, radiation, model, top)
         return
-    readable = [scan for scan in scans if scan.pattern is not None]
-    if radiation is None and any(
-        scan.pattern.radiation is None for scan in readable if scan.pattern
-    ):
-        radiation = _ask_radiation(readable)
+    if radiation is None:
+        radiation = _ask_radiation(found)
+    scans = list(_read(found[0])) if len(found) == 1 else []
     if len(scans) == 1 and (out is None or out.suffix != ".csv"):
         _show_one(scans[0], radiation, model, top, out)
-        return
-    _write_table(scans, radiation, model, top, out or Path("predictions.csv"))
+    else:
+        _write_table(found, radiation, model, top, out or Path("predictions.csv"))
 
 
 @dataclass(frozen=True)
@@ -72,39 +71,60 @@ class _Scan:
     error: str = ""
 
 
-def _read_all(files: list[Path]) -> Iterator[_Scan]:
-    """Read every scan of every file; what cannot be read is kept with its reason."""
-    from pxrdbench.sources.scans import find_scans, read_scan
+def _check(radiation: str | None, model: str | None) -> None:
+    """Refuse what no file can mend before any is read."""
+    from pxrdbench.diffraction.radiation import Radiation
+    from pxrdbench.learning.prediction import find_model_file, load_model
 
-    for start in files:
-        found = find_scans(start)
-        if not found:
+    if radiation is not None:
+        Radiation.parse(radiation)
+    load_model(find_model_file(model))
+
+
+def _find_all(starts: list[Path]) -> list[Path]:
+    """All files that are named, or that lie in folders that are named."""
+    from pxrdbench.sources.scans import find_scans
+
+    found: dict[Path, None] = {}
+    for start in starts:
+        files = find_scans(start)
+        if not files:
             raise SourceError(f"{start}: no files of scans in this folder or below it")
-        for file in found:
-            try:
-                patterns = read_scan(file)
-            except SourceError as error:
-                yield _Scan(file, None, str(error))
-                continue
-            for pattern in patterns:
-                yield _Scan(file, pattern)
+        found |= dict.fromkeys(files)
+    return list(found)
 
 
-def _ask_radiation(scans: list[_Scan]) -> str:
-    """Ask a person, if there is one."""
+def _read(file: Path) -> Iterator[_Scan]:
+    """Every scan of a file, or why it cannot be read."""
+    from pxrdbench.sources.scans import read_scan
+
+    try:
+        patterns = read_scan(file)
+    except SourceError as error:
+        yield _Scan(file, None, str(error))
+        return
+    for pattern in patterns:
+        yield _Scan(file, pattern)
+
+
+def _ask_radiation(files: list[Path]) -> str | None:
+    """Ask a person, if there is one, as soon as one file does not tell."""
     from pxrdbench.diffraction.radiation import Radiation
 
-    silent = [s for s in scans if s.pattern is not None and s.pattern.radiation is None]
-    first = silent[0].file.name
-    more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
     if not sys.stdin.isatty():
-        raise SourceError(
-            f"{first}{more}: the file does not tell its radiation; say it, such as "
-            "--radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
-        )
+        return None
+    scans = (scan for file in files for scan in _read(file))
+    silent = next(
+        (s for s in scans if s.pattern is not None and s.pattern.radiation is None),
+        None,
+    )
+    if silent is None:
+        return None
     console.print(
-        f"{first}{more} does not tell the radiation. CuKa is a copper tube without "
-        "monochromator, CuKa1 one with; MoKa, CoKa, … likewise; or a wavelength in Å."
+        f"{silent.file.name} does not tell the radiation. CuKa is a copper tube "
+        "without monochromator, CuKa1 one with; MoKa, CoKa, … likewise; or give a "
+        "wavelength in Å. It is taken for all files here that do not tell.",
+        markup=False,
     )
     while True:
         answer: str = typer.prompt("Radiation")
@@ -123,15 +143,20 @@ def _predict(scan: _Scan, radiation: str | None, model: str | None) -> "Predicti
     if scan.pattern is None:
         raise SourceError(scan.error)
     own = scan.pattern.radiation
+    if own is None and radiation is None:
+        raise SourceError(
+            f"{scan.pattern.name}: the file does not tell its radiation; say it, such "
+            "as --radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
+        )
     return predict_pattern(scan.pattern, own or radiation, model=model)
 
 
 def _print_json(
-    scans: list[_Scan], radiation: str | None, model: str | None, top: int
+    files: list[Path], radiation: str | None, model: str | None, top: int
 ) -> None:
     """One object a line on stdout; reasons of what fails on stderr."""
     failed = 0
-    for scan in scans:
+    for scan in (scan for file in files for scan in _read(file)):
         try:
             result = _predict(scan, radiation, model)
         except SourceError as error:
@@ -181,40 +206,50 @@ def _show_one(
 
 
 def _write_table(
-    scans: list[_Scan], radiation: str | None, model: str | None, top: int, out: Path
+    files: list[Path], radiation: str | None, model: str | None, top: int, out: Path
 ) -> None:
     """One row a scan; what could not be read has its reason in the last column."""
     if out.suffix != ".csv":
-        raise SourceError(f"--out {out}: {len(scans)} scans go into one table (.csv)")
+        raise SourceError(f"--out {out}: several scans go into one table (.csv)")
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     failed: list[str] = []
-    columns = ["file", "scan", "radiation", "points", "first", "last"]
-    for rank in range(1, top + 1):
-        columns += [f"space_group_{rank}", f"probability_{rank}"]
-    columns += ["extinction_symbol", "extinction_probability", "crystal_system",
-                "crystal_system_probability", "warnings", "error"]  # fmt: skip
+    scans = 0
     with (
-        part.open("w", newline="", encoding="utf-8") as file,
+        part.open("w", newline="", encoding="utf-8") as stream,
         live_line("predict") as line,
     ):
-        writer = csv.DictWriter(file, columns, restval="")
+        writer = csv.DictWriter(stream, _columns(top), restval="")
         writer.writeheader()
-        for done, scan in enumerate(scans, 1):
-            row = _table_row(scan, radiation, model, top)
-            if row["error"]:
-                failed.append(str(row["error"]))
-            writer.writerow(row)
-            line(f"{done} of {len(scans)}: {scan.file.name}", done / len(scans))
+        for done, file in enumerate(files, 1):
+            for scan in _read(file):
+                row = _table_row(scan, radiation, model, top)
+                writer.writerow(row)
+                scans += 1
+                failed += [str(row["error"])] if row["error"] else []
+            line(f"{done} of {len(files)}: {file.name}", done / len(files))
     part.replace(out)
     console.print(
-        f"{len(scans) - len(failed)} of {len(scans)} scans predicted → {out}",
-        markup=False,
+        f"{scans - len(failed)} of {scans} scans predicted → {out}", markup=False
     )
     for reason in failed:
         console.print(f"- {reason}", markup=False)
-    if len(failed) == len(scans):
+    if len(failed) == scans:
         raise typer.Exit(2)
+
+
+def _columns(top: int) -> list[str]:
+    ranks = [
+        f"{name}_{rank}"
+        for rank in range(1, top + 1)
+        for name in ("space_group", "probability")
+    ]
+    return [
+        *("file", "scan", "radiation", "points", "first", "last"),
+        *ranks,
+        *("extinction_symbol", "extinction_probability"),
+        *("crystal_system", "crystal_system_probability", "warnings", "error"),
+    ]
 
 
 def _table_row(

@@ -39,7 +39,7 @@ def _draw(prediction: "Prediction", top: int) -> Any:
 
     notes = _wrap(prediction.warnings)
     height = 4.2 + 0.17 * len(notes)
-    figure = Figure(figsize=(_WIDTH, height), layout="none", facecolor="white")
+    figure = Figure(figsize=(_WIDTH, height), facecolor="white")
     bottom = (0.62 + 0.17 * len(notes)) / height
     axes = figure.add_axes((0.055, bottom, 0.60, 1.0 - bottom - 0.45 / height))
     _draw_scan(axes, prediction)

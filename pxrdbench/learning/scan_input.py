@@ -28,6 +28,9 @@ _COARSE = 0.05
 # Stiffness of the background at that step; humps of some ten degrees follow it, lines
 # of a degree do not (measured on the patterns of `laboratory`, tests/learning).
 _STIFFNESS = 5e5
+# Nothing wider than this [degrees] is a line; and a hump is at least this part of them.
+_HUMP = 5.0
+_HUMP_SHARE = 0.3
 # Kα2 that comes off must not leave holes of more than this part of what remains: with
 # it 0.000 to 0.02, without it 0.05 to 0.4 for nine patterns of ten of `laboratory`.
 _HOLES = 0.025
@@ -196,9 +199,31 @@ def find_baseline(
         coarse = part[: count * factor].reshape(count, factor).mean(axis=1)
         place = (np.arange(count) + 0.5) * factor - 0.5
         smooth, _ = Baseline(place).arpls(coarse, lam=_STIFFNESS, max_iter=50)
+        smooth = smooth + _find_hump(coarse - smooth, round(_HUMP / _COARSE))
         baseline[start:stop] = np.interp(np.arange(len(part)), place, smooth)
     # Nobody counted fewer than none.
-    return np.clip(baseline, min(0.0, float(scan.min())), None) * is_measured
+    result: np.ndarray = np.where(
+        is_measured, baseline.clip(min(0.0, float(scan.min()))), 0.0
+    )
+    return result
+
+
+def _find_hump(
+    rest: Float64[np.ndarray, " points"], window: int
+) -> Float64[np.ndarray, " points"]:
+    """What is broader than any line, where it is as high as lines; else zero.
+
+    A hump that rises above everything looks like a line to the method above.
+    """
+    from scipy.ndimage import grey_opening, uniform_filter1d
+
+    steady = uniform_filter1d(rest, 9, mode="nearest")
+    broad = grey_opening(steady, window, mode="nearest")
+    broad = uniform_filter1d(broad, window // 2, mode="nearest")
+    if broad.max() < _HUMP_SHARE * (rest - broad).max():
+        return np.zeros(len(rest))
+    result: np.ndarray = broad.clip(0.0)
+    return result
 
 
 def _match_lines(
@@ -280,7 +305,8 @@ def add_second_line(
 ) -> Float64[np.ndarray, " points"]:
     """Give a pattern of one line a second one: I(s) + r I(s / q)."""
     place = _places(angles, 1.0 / wavelengths)
-    return net + intensities * np.interp(place, np.arange(len(net)), net, left=0.0)
+    second: np.ndarray = np.interp(place, np.arange(len(net)), net, left=0.0)
+    return net + intensities * second
 
 
 def _places(

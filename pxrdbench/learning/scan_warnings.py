@@ -123,5 +123,5 @@ def is_mostly_amorphous(
     lines[lines < 3.0 * peaks.noise] = 0.0
     return bool(
         hump.max() > float(peaks.heights.max(initial=0.0))
-        and hump.sum() > 4.0 * lines.sum()
+        and hump.sum() > 2.0 * lines.sum()
     )
