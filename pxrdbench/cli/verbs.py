@@ -224,24 +224,6 @@ def run_verify(folder: Path, samples: int) -> None:
     console.print("[green]sound[/]")
 
 
-def run_split_list() -> None:
-    """Print the tracks with the sizes of their parts."""
-    from pxrdbench.dataset.split import available_tracks, load_record, load_table
-
-    table = make_table("Tracks", ("track", "part", "crystals", "types", "groups"))
-    for track in available_tracks():
-        for part in load_record(track)["parts"]:
-            rows = load_table(track, part)
-            table.add_row(
-                track,
-                part,
-                f"{rows.num_rows:,}",
-                f"{len(set(rows['structure_type'].to_pylist())):,}",
-                str(len(set(rows["space_group"].to_pylist()))),
-            )
-    console.print(table)
-
-
 def run_bench(crystals: int, corpus: Path | None, out: Path | None) -> None:
     """Time the simulator against pymatgen, print ratios, keep them as JSON."""
     from pxrdbench.diffraction.speed import (
