@@ -11,6 +11,7 @@ from pxrdbench.cli.display import console
 from pxrdbench.cli.export_app import export
 from pxrdbench.cli.fetch_app import fetch
 from pxrdbench.cli.import_app import import_crystals
+from pxrdbench.cli.predict_app import predict
 from pxrdbench.cli.prior_app import prior_app
 from pxrdbench.cli.split_app import split_app
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command()(predict)
 app.command("import")(import_crystals)
 app.command()(fetch)
 app.add_typer(bench_app, name="bench")
