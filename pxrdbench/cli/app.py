@@ -177,10 +177,17 @@ def train(
 @app.command("eval")
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="Checkpoint (.pt) or predictions (.h5).")
+        str,
+        typer.Argument(
+            help="Checkpoint, state dict, ONNX, predictions (.h5), a model's name, "
+            "or module:factory of your own code."
+        ),
     ],
     track: Annotated[
         Optional[list[str]], typer.Option(help="May be given more than once.")
+    ] = None,
+    weights: Annotated[
+        Optional[Path], typer.Option(help="For a name or module:factory.")
     ] = None,
     part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
     out: Annotated[
@@ -190,8 +197,10 @@ def evaluate(
     """Score a model on real crystals it has not seen, with 95 % intervals."""
     from pxrdbench.cli.verbs import run_evaluate
 
-    for name in track or ["aflow/prototypes"]:
-        run_evaluate(model, name, part, out)
+    tracks = track or ["aflow/prototypes"]
+    for name in tracks:
+        folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
+        run_evaluate(model, name, part, folder, weights)
 
 
 @app.command()
