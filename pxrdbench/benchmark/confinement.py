@@ -105,10 +105,9 @@ def limit_files(readable: Sequence[str], writable: Sequence[str] = ()) -> bool:
         for place in writable:
             _allow(libc, ruleset, place, write)
         _allow(libc, ruleset, os.devnull, read | _WRITE_FILE)
-        return (
-            libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0
-            and libc.syscall(_RESTRICT_SELF, ruleset, 0) == 0
-        )
+        if libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0) != 0:
+            return False
+        return int(libc.syscall(_RESTRICT_SELF, ruleset, 0)) == 0
     finally:
         os.close(ruleset)
 

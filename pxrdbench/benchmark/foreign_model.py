@@ -15,7 +15,8 @@ Accepted are
 import hashlib
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -25,6 +26,7 @@ from pxrdbench.benchmark.evaluation import (
     DEFAULT_TRACK,
     Evaluation,
     ModelDescription,
+    describe_model,
     evaluate,
     predict_track,
 )
@@ -74,16 +76,11 @@ def evaluate_file(
     path = Path(model)
     if path.suffix in {".h5", ".hdf5"}:
         return evaluate(path, track, part, out, model_name=model_name)
-    opened = open_model(model, limits, weights=weights)
-    if not isinstance(opened, SandboxedClassifier):
-        return evaluate(
-            opened, track, part, out, model_name=model_name, on_progress=on_progress
-        )
     loaded = load_track(track, part) if isinstance(track, str) else track
-    with opened:
-        description = describe_sandboxed(opened, model, weights, model_name)
+    with opened_model(model, limits, weights=weights, name=model_name) as opened:
+        classifier, description = opened
         predictions = predict_track(
-            opened, loaded, description, on_progress=on_progress
+            classifier, loaded, description, on_progress=on_progress
         )
     return evaluate(predictions, loaded, out=out)
 
@@ -117,6 +114,27 @@ def describe_sandboxed(
         radiation=contract.radiation,
         provenance=provenance,
     )
+
+
+@contextmanager
+def opened_model(
+    model: Path | str,
+    limits: SandboxLimits | None = None,
+    *,
+    weights: Path | str | None = None,
+    name: str | None = None,
+) -> "Iterator[tuple[Classifier, ModelDescription]]":
+    """Open a model and describe it; end its process afterwards, if it has one.
+
+    Raises:
+        ModelError: If it cannot be found or opened safely.
+    """
+    opened = open_model(model, limits, weights=weights)
+    if not isinstance(opened, SandboxedClassifier):
+        yield opened, describe_model(opened, name)
+        return
+    with opened:
+        yield opened, describe_sandboxed(opened, model, weights, name)
 
 
 def open_model(

@@ -144,18 +144,12 @@ def scale_patterns(
         return np.asarray(np.sqrt(np.maximum(intensity, 0.0)), np.float32)
     if scaling == "sum":
         size = intensity.sum(axis=1, keepdims=True, dtype=np.float64)
-        result = np.divide(
-            intensity, size, where=size > 0.0, out=np.zeros(intensity.shape)
-        )
-        return result.astype(np.float32)
+        return np.asarray(intensity / np.where(size > 0.0, size, 1.0), np.float32)
     if scaling == "standard":
         wide = intensity.astype(np.float64)
         centred = wide - wide.mean(axis=1, keepdims=True)
         spread = wide.std(axis=1, keepdims=True)
-        result = np.divide(
-            centred, spread, where=spread > 0.0, out=np.zeros(wide.shape)
-        )
-        return result.astype(np.float32)
+        return np.asarray(centred / np.where(spread > 0.0, spread, 1.0), np.float32)
     return intensity
 
 

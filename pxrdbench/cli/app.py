@@ -8,6 +8,7 @@ import typer
 
 from pxrdbench.cli.display import console
 from pxrdbench.cli.prior_app import prior_app
+from pxrdbench.cli.study_app import register as register_studies
 
 if TYPE_CHECKING:
     from pxrdbench.dataset.recipe import Recipe
@@ -23,6 +24,7 @@ app = typer.Typer(
 split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
 app.add_typer(split_app, name="split", no_args_is_help=True)
+register_studies(app)
 
 
 class Preset(StrEnum):
