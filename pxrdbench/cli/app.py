@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
@@ -57,6 +57,23 @@ FrequenciesOption = Annotated[
 RadiationOption = Annotated[
     str, typer.Option("--radiation", help="CuKa1, CuKa, …, or a wavelength [Å].")
 ]
+MeasurementOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--measurement", help="Add what an instrument does: rruff-paper, laboratory."
+    ),
+]
+MaxVolumeOption = Annotated[
+    Optional[float], typer.Option("--max-volume", help="Largest cell [Å³].")
+]
+CoordinatesOption = Annotated[
+    Optional[str],
+    typer.Option("--coordinates", help="uniform, or distant: atoms kept apart."),
+]
+TypeOption = Annotated[
+    Optional[str],
+    typer.Option("--structure-type", help="This type only, as '221 0:a 1:b O:c'."),
+]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 
 
@@ -106,6 +123,10 @@ def generate(
     preset: PresetOption = Preset.default,
     frequencies: FrequenciesOption = Frequencies.fitted,
     radiation: RadiationOption = "CuKa1",
+    measurement: MeasurementOption = None,
+    max_volume: MaxVolumeOption = None,
+    coordinates: CoordinatesOption = None,
+    structure_type: TypeOption = None,
 ) -> None:
     """Write shards of synthetic patterns with Ray workers on all cores.
 
@@ -118,7 +139,17 @@ def generate(
     run_generate(
         GenerateConfig(
             out=out,
-            recipe=_recipe(prior, seed, preset, frequencies, radiation),
+            recipe=_recipe(
+                prior,
+                seed,
+                preset,
+                frequencies,
+                radiation,
+                measurement=measurement,
+                max_volume=max_volume,
+                coordinates=coordinates,
+                structure_type=structure_type,
+            ),
             hours=hours,
             minutes=minutes,
             samples=samples,
@@ -151,6 +182,10 @@ def train(
     preset: PresetOption = Preset.default,
     frequencies: FrequenciesOption = Frequencies.fitted,
     radiation: RadiationOption = "CuKa1",
+    measurement: MeasurementOption = None,
+    max_volume: MaxVolumeOption = None,
+    coordinates: CoordinatesOption = None,
+    structure_type: TypeOption = None,
 ) -> None:
     """Train a model on shards, or on patterns drawn meanwhile (--online)."""
     from pxrdbench.cli.verbs import run_train
@@ -159,13 +194,26 @@ def train(
     if online == (shards is not None):
         raise typer.BadParameter("give either --shards FOLDER or --online")
     # Held-out crystals and online ones come from different ranges of one recipe.
-    recipe = _recipe(prior, seed, preset, frequencies, radiation) if online else None
+    recipe = None
+    if online:
+        recipe = _recipe(
+            prior,
+            seed,
+            preset,
+            frequencies,
+            radiation,
+            measurement=measurement,
+            max_volume=max_volume,
+            coordinates=coordinates,
+            structure_type=structure_type,
+        )
     run_train(
         TrainConfig(
             model=model,
             out=out,
             shards=shards,
             recipe=recipe,
+            measurement=None if online else measurement,
             minutes=minutes,
             patterns=patterns,
             batch_size=batch_size,
@@ -283,7 +331,12 @@ def split_list() -> None:
 
 
 def _recipe(
-    prior: str, seed: int, preset: Preset, frequencies: Frequencies, radiation: str
+    prior: str,
+    seed: int,
+    preset: Preset,
+    frequencies: Frequencies,
+    radiation: str,
+    **choices: Any,
 ) -> "Recipe":
     from pxrdbench.dataset.recipe import Recipe
 
@@ -297,4 +350,5 @@ def _recipe(
         preset=preset.value,
         space_group_frequencies=frequencies.value,
         radiation=lines,
+        **choices,
     )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int16, Int64
+from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
@@ -17,10 +17,12 @@ class Batch:
     Attributes:
         intensity: One pattern a row, scaled to a maximum of one.
         space_group: Number in the International Tables, 1-230.
-        crystallite_size_nm: Size that broadened each pattern [nm].
+        crystallite_size_nm: Size that broadened each pattern [nm]; infinite where a
+            measurement drew the whole width.
         index: Number of each sample in its source.
         ids: Names of the samples, where they are real crystals.
         crystals: The crystals themselves, where the source knows them.
+        mask: Points that were measured; the others are zero. None if all were.
     """
 
     intensity: Float32[np.ndarray, "batch points"]
@@ -29,6 +31,7 @@ class Batch:
     index: Int64[np.ndarray, " batch"]
     ids: tuple[str, ...] | None = None
     crystals: CrystalBatch | None = None
+    mask: Bool[np.ndarray, "batch points"] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from pxrdbench.dataset.batch import Batch, BatchSource
 from pxrdbench.errors import ModelError
@@ -24,10 +24,12 @@ class TorchBatch(NamedTuple):
         intensity: Patterns (batch, 1, points) with a maximum of one, or what the
             loader's ``transform`` made of them.
         label: Position of each space group in the class list.
+        mask: Points that were measured (batch, points); None if all were.
     """
 
     intensity: Float[torch.Tensor, "batch ..."]
     label: Int64[torch.Tensor, " batch"]
+    mask: Bool[torch.Tensor, "batch points"] | None = None
 
 
 def label_of(
@@ -256,12 +258,14 @@ def make_torch_batch(
         classes: The class list of the model.
         transform: What to do with the patterns first, without gradients.
     """
-    intensities, labels = [], []
+    intensities, labels, masks = [], [], []
     for part in parts:
         label = label_of(part.space_group, classes)
         known = label != UNCOVERED
         intensities.append(part.intensity if known.all() else part.intensity[known])
         labels.append(label[known])
+        if part.mask is not None:
+            masks.append(part.mask[known])
     # Arrays of a batch are read-only and torch has no such thing: it needs a copy.
     x = torch.tensor(
         intensities[0] if len(parts) == 1 else np.concatenate(intensities)
@@ -269,7 +273,8 @@ def make_torch_batch(
     if transform is not None:
         with torch.no_grad():
             x = transform(x)
-    return TorchBatch(x, torch.from_numpy(np.concatenate(labels)))
+    mask = torch.from_numpy(np.concatenate(masks)) if masks else None
+    return TorchBatch(x, torch.from_numpy(np.concatenate(labels)), mask)
 
 
 def make_loader(

@@ -17,6 +17,8 @@ class TrainConfig:
         out: Folder for ``last.pt`` and ``log.csv``.
         shards: Folder of shards to learn from, or
         recipe: what to draw patterns from while training; exactly one of the two.
+        measurement: Name of what instrument and sample add when shards are rendered,
+            instead of what their recipe says.
         minutes: Length of the run; one that goes on counts what it had before.
         patterns: Length of the run in patterns, instead: the weights at the end are
             then the same every time, on one machine with one number of threads.
@@ -38,6 +40,7 @@ class TrainConfig:
     out: Path
     shards: Path | None = None
     recipe: Recipe | None = None
+    measurement: str | None = None
     minutes: float | None = None
     patterns: int | None = None
     batch_size: int | None = None

@@ -67,7 +67,7 @@ def _open_source(config: TrainConfig) -> tuple[BatchSource, Batch, RecipeCard]:
         raise ModelError(
             "give either a folder of shards or a recipe to draw patterns from"
         )
-    shards = ShardSet(config.shards)
+    shards = ShardSet(config.shards, measurement=config.measurement)
     # The last samples, so that no recipe and no prior is needed to read shards.
     n_held_out = min(config.held_out, shards.length // _LARGEST_SHARE_HELD_OUT)
     if n_held_out < 1:
