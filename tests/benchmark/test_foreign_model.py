@@ -150,6 +150,26 @@ def test_archives_with_code_are_refused(network, tmp_path):
     refuse(with_sidecar(tmp_path / "exported.pt"), r"torch\.export.*ONNX")
 
 
+def test_a_doctored_export_gets_nowhere(tmp_path):
+    """An archive as torch.export writes it, with a pickle that makes a file."""
+    mark = tmp_path / "mark"
+    torch.save({"w": Harm(mark)}, tmp_path / "inner.pt")
+    with zipfile.ZipFile(tmp_path / "inner.pt") as inner:
+        pickled = inner.read("inner/data.pkl")
+    for number, entry in enumerate(("models/model.json", "constants.pkl", "data.pkl")):
+        path = tmp_path / f"doctored{number}.pt"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/archive_format" if number < 2 else "a/version", b"pt2")
+            archive.writestr(f"a/{entry}", pickled)
+        with pytest.raises(ModelError) as caught:
+            evaluate_file(with_sidecar(path), "aflow/prototypes", limits=LIMITS)
+        assert "\n" not in str(caught.value)
+        # Neither by name, with the file as weights.
+        with pytest.raises(ModelError):
+            open_model("peak-network", LIMITS, weights=path)
+    assert not mark.exists()
+
+
 def test_bombs_and_ways_out_of_an_archive_are_refused(tmp_path):
     bomb = tmp_path / "bomb.pt"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
