@@ -28,6 +28,7 @@ from pxrdbench.cli.options import (
 from pxrdbench.cli.predict_app import predict
 from pxrdbench.cli.prior_app import prior_app
 from pxrdbench.cli.split_app import split_app
+from pxrdbench.cli.study_app import register as register_studies
 from pxrdbench.cli.train_app import export_model, models, train
 
 app = typer.Typer(
@@ -45,6 +46,7 @@ app.command()(fetch)
 app.add_typer(bench_app, name="bench")
 app.command()(export)
 app.add_typer(split_app, name="split", no_args_is_help=True)
+register_studies(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -150,10 +152,17 @@ app.command()(train)
 @app.command("eval")
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="Checkpoint (.pt) or predictions (.h5).")
+        str,
+        typer.Argument(
+            help="Checkpoint, state dict, ONNX, predictions (.h5), a model's name, "
+            "or module:factory of your own code."
+        ),
     ],
     track: Annotated[
         Optional[list[str]], typer.Option(help="May be given more than once.")
+    ] = None,
+    weights: Annotated[
+        Optional[Path], typer.Option(help="For a name or module:factory.")
     ] = None,
     part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
     out: Annotated[
@@ -163,8 +172,10 @@ def evaluate(
     """Score a model on real crystals it has not seen, with 95 % intervals."""
     from pxrdbench.cli.verbs import run_evaluate
 
-    for name in track or ["aflow/prototypes"]:
-        run_evaluate(model, name, part, out)
+    tracks = track or ["aflow/prototypes"]
+    for name in tracks:
+        folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
+        run_evaluate(model, name, part, folder, weights)
 
 
 @app.command()
