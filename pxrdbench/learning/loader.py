@@ -81,17 +81,17 @@ class PatternLoader:
         batch_size: int,
         *,
         classes: Sequence[int],
-        seed: int,
-        shuffle: bool,
-        buffer: int,
-        workers: int,
-        prefetch: int,
-        passes: int | None,
-        first_pattern: int,
-        rank: int,
-        world_size: int,
-        pin_memory: bool,
-        transform: Callable[[torch.Tensor], torch.Tensor] | None,
+        seed: int = 0,
+        shuffle: bool = True,
+        buffer: int = _BUFFER,
+        workers: int = 0,
+        prefetch: int = 2,
+        passes: int | None = None,
+        first_pattern: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        pin_memory: bool = False,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
         if batch_size < 1 or workers < 0 or prefetch < 1 or first_pattern < 0:
             raise ModelError(
@@ -252,13 +252,17 @@ class PatternLoader:
         """Read, label and move one batch to torch; runs in a loader's thread."""
         started = time.thread_time()
         parts = [batch for part in self._parts(spans) for batch in self._read(part)]
-        batch = make_torch_batch(
-            parts, self.classes, self._transform, pin_memory=self._pin_memory
-        )
+        batch = self.assemble(parts)
         with self._lock:
             self._made += sum(len(part) for part in parts)
             self._cpu_seconds += time.thread_time() - started
         return batch
+
+    def assemble(self, parts: list[Batch]) -> TorchBatch:
+        """Make one batch of its parts; a loader of other targets does it otherwise."""
+        return make_torch_batch(
+            parts, self.classes, self._transform, pin_memory=self._pin_memory
+        )
 
     def _parts(self, spans: list[tuple[int, int]]) -> Iterator[_Part]:
         """Samples at positions of the common order, by passes."""

@@ -1,7 +1,7 @@
 """Batches for a step of training: patterns, labels, and what other tasks need."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from pxrdbench.learning.loader import (
     PatternLoader,
     TorchBatch,
     label_of,
-    make_torch_batch,
 )
 from pxrdbench.learning.tasks import TaskSet, find_numbers
 
@@ -61,17 +60,11 @@ class StepLoader(PatternLoader):
 
     tasks: TaskSet | None = None
 
-    def _make(self, ranges: list[Any]) -> TorchBatch:
-        """Read one batch; runs in a loader's thread."""
+    def assemble(self, parts: list[Batch]) -> TorchBatch:
+        """Make one batch of its parts, in a loader's thread."""
+        batch = super().assemble(parts)
         if self.tasks is None or not self.tasks.needs_numbers:
-            batch = super()._make(ranges)
             return StepBatch(*batch)  # type: ignore[return-value]  # what a step reads
-        parts = []
-        for epoch, start, stop in ranges:
-            redraw = getattr(self._source, "with_epoch", None)
-            source = redraw(epoch) if epoch and redraw else self._source
-            parts.append(source.batch(start, stop - start))
-        batch = make_torch_batch(parts, self.classes, self._transform)
         return StepBatch(*batch, _numbers(parts, self.classes))  # type: ignore[return-value]  # as above
 
 
@@ -104,8 +97,8 @@ def make_step_loader(
         shuffle=True,
         workers=workers,
         prefetch=prefetch,
-        passes=None,
         first_pattern=first_pattern,
+        pin_memory=torch.cuda.is_available(),
         transform=transform,
     )
     loader.tasks = tasks
