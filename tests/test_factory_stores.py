@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 import subprocess
 import threading
 import time
@@ -113,9 +112,7 @@ def test_store_that_refuses_ends_the_run_and_a_later_one_goes_on(
         if progress.shards >= 2:
             healthy.every = 1
 
-    with pytest.raises(
-        ShardError, match="cannot write s3://shards/refusing/"
-    ) as caught:
+    with pytest.raises(ShardError, match="cannot write s3://shards/ref") as caught:
         generate(config_of(recipe, url, patience=1.0), refuse)
     assert "the same command goes on" in str(caught.value)
     healthy.every = 0
@@ -179,9 +176,9 @@ def test_read_only_folder_is_one_sentence(recipe, ray_session, tmp_path):
     with mounted(tmp_path / "disk", "size=16m") as disk:
         generate(config_of(recipe, disk / "set", samples=400, max_size_bytes=10**7))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        with pytest.raises(ShardError, match="cannot be written .Read-only file sys"):
+        with pytest.raises(ShardError, match=r"written \(Read-only file"):
             generate(config_of(recipe, disk / "set"))
-        with pytest.raises(ShardError, match="cannot be written .Read-only file sys"):
+        with pytest.raises(ShardError, match=r"written \(Read-only file"):
             generate(config_of(recipe, disk / "other"))
 
 
@@ -206,7 +203,8 @@ def test_rolling_set_is_bounded_and_read_once(recipe, ray_session, tmp_path):
         seen, largest = [], 0
         for start in range(0, samples, 160):
             seen.append(rolling.batch(start, 160).index)
-            there = sum(os.stat(p).st_size for p in out.glob("*.tar") if p.exists())
+            sizes = open_store(out).sizes()
+            there = sum(sizes[name] for name in sizes if name.endswith(".tar"))
             largest = max(largest, there)
     finally:
         producer.join(60)
