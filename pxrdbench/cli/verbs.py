@@ -110,18 +110,25 @@ def run_train(config: "TrainConfig") -> "TrainReport":
 
 
 def run_evaluate(
-    model: Path, track: str, part: str = "test", out: Path | None = None
+    model: Path | str,
+    track: str,
+    part: str = "test",
+    out: Path | None = None,
+    weights: Path | None = None,
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
     from pxrdbench.benchmark.foreign_model import evaluate_file
 
-    folder = out or model.parent / "eval" / track.replace("/", "-")
+    # Beside the model, or here where it is no file.
+    folder = out or Path(weights or model).parent / "eval" / track.replace("/", "-")
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate_file(model, track, part, folder, on_progress=show)
+        evaluation = evaluate_file(
+            model, track, part, folder, weights=weights, on_progress=show
+        )
     print_evaluation(evaluation)
     console.print(f"report: {folder / 'report.html'}")
     return evaluation
