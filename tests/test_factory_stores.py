@@ -15,6 +15,7 @@ from pxrdbench.dataset import plan
 from pxrdbench.dataset.manifest import Manifest
 from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.rolling import RollingSet
+from pxrdbench.dataset.shard_set import ShardSet
 from pxrdbench.dataset.store import open_store
 from pxrdbench.dataset.verify import verify_shards
 from pxrdbench.errors import ShardError
@@ -80,7 +81,7 @@ def objects_of(location):
 
 
 def test_store_that_fails_one_put_in_ten_gets_the_same_set(
-    recipe, ray_session, healthy, local
+    recipe, ray_session, healthy, local, tmp_path
 ):
     healthy.every = 10
     url = "s3://shards/unsteady/set"
@@ -99,6 +100,12 @@ def test_store_that_fails_one_put_in_ten_gets_the_same_set(
     assert [lines[0]["event"], lines[-1]["event"]] == ["started", "ended"]
     assert sum(line["event"] == "finished" for line in lines) == 5
     assert "lock.json" not in open_store(url).sizes()
+    # Read by shards, in any order, from local copies.
+    there = ShardSet(url, cache=tmp_path)
+    assert np.array_equal(
+        there.batch(300, 1500).intensity, ShardSet(local).batch(300, 1500).intensity
+    )
+    assert len(list(tmp_path.glob("shard-*.tar"))) == 5
     # A finished set is left alone.
     assert generate(config_of(recipe, url)).samples_new == 0
 
