@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # Samples that are mixed one by one: 32 blocks, 11 MB of stored peaks.
-_BUFFER = 8192
+BUFFER = 8192
 
 
 class _Part(NamedTuple):
@@ -81,17 +81,17 @@ class PatternLoader:
         batch_size: int,
         *,
         classes: Sequence[int],
-        seed: int = 0,
-        shuffle: bool = True,
-        buffer: int = _BUFFER,
-        workers: int = 0,
-        prefetch: int = 2,
-        passes: int | None = None,
-        first_pattern: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        pin_memory: bool = False,
-        transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        seed: int,
+        shuffle: bool,
+        buffer: int,
+        workers: int,
+        prefetch: int,
+        passes: int | None,
+        first_pattern: int,
+        rank: int,
+        world_size: int,
+        pin_memory: bool,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None,
     ) -> None:
         if batch_size < 1 or workers < 0 or prefetch < 1 or first_pattern < 0:
             raise ModelError(
@@ -252,14 +252,14 @@ class PatternLoader:
         """Read, label and move one batch to torch; runs in a loader's thread."""
         started = time.thread_time()
         parts = [batch for part in self._parts(spans) for batch in self._read(part)]
-        batch = self.assemble(parts)
+        batch = self._collate(parts)
         with self._lock:
             self._made += sum(len(part) for part in parts)
             self._cpu_seconds += time.thread_time() - started
         return batch
 
-    def assemble(self, parts: list[Batch]) -> TorchBatch:
-        """Make one batch of its parts; a loader of other targets does it otherwise."""
+    def _collate(self, parts: list[Batch]) -> TorchBatch:
+        """Label samples and move them to torch as one batch."""
         return make_torch_batch(
             parts, self.classes, self._transform, pin_memory=self._pin_memory
         )
@@ -314,7 +314,7 @@ def make_loader(
     classes: Sequence[int] | None = None,
     seed: int = 0,
     shuffle: bool = True,
-    buffer: int = _BUFFER,
+    buffer: int = BUFFER,
     workers: int = 0,
     prefetch: int = 2,
     passes: int | None = None,

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 
 from pxrdbench.dataset.batch import Batch, BatchSource
 from pxrdbench.learning.loader import (
+    BUFFER,
     UNCOVERED,
     PatternLoader,
     TorchBatch,
@@ -60,12 +61,12 @@ class StepLoader(PatternLoader):
 
     tasks: TaskSet | None = None
 
-    def assemble(self, parts: list[Batch]) -> TorchBatch:
-        """Make one batch of its parts, in a loader's thread."""
-        batch = super().assemble(parts)
-        if self.tasks is None or not self.tasks.needs_numbers:
-            return StepBatch(*batch)  # type: ignore[return-value]  # what a step reads
-        return StepBatch(*batch, _numbers(parts, self.classes))  # type: ignore[return-value]  # as above
+    def _collate(self, parts: list[Batch]) -> TorchBatch:
+        """Put samples together; numbers too where a task needs them."""
+        batch = StepBatch(*super()._collate(parts))
+        if self.tasks is not None and self.tasks.needs_numbers:
+            batch = batch._replace(numbers=_numbers(parts, self.classes))
+        return batch  # type: ignore[return-value]  # what a step reads
 
 
 def _numbers(parts: Sequence[Batch], classes: Sequence[int]) -> torch.Tensor:
@@ -95,9 +96,14 @@ def make_step_loader(
         classes=tasks.space_groups,
         seed=seed,
         shuffle=True,
+        buffer=BUFFER,
         workers=workers,
         prefetch=prefetch,
+        passes=None,
         first_pattern=first_pattern,
+        # The source of a run on several GPUs deals its batches out itself.
+        rank=0,
+        world_size=1,
         pin_memory=torch.cuda.is_available(),
         transform=transform,
     )
