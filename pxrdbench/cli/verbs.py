@@ -100,7 +100,8 @@ def run_train(config: "TrainConfig") -> "TrainReport":
         f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
         f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "
         f"{report.patterns_per_second:,.0f}/s, "
-        f"{100 * report.waited:.1f} % of the time waiting for data"
+        f"{100 * report.waited:.1f} % of the time waiting for data; one core makes "
+        f"{report.made_per_core_second:,.0f} patterns/s"
     )
     console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
     if report.is_interrupted:
