@@ -140,7 +140,10 @@ def prepare_scan(
         # Patterns that a model learnt without noise have none between their lines.
         model_input = np.where(net > _NOISE_FLOOR * peaks.noise, net, 0.0)
     model_input = np.where(is_measured, model_input, 0.0).clip(0.0)
-    doubts = find_warnings(pattern, net, baseline, is_measured, peaks, grid)
+    second = _second_line(radiation)
+    doubts = find_warnings(
+        pattern, net, baseline, is_measured, peaks, grid, second[0] if second else 1.0
+    )
     return PreparedScan(
         (model_input / model_input.max()).astype(np.float32),
         is_measured,
