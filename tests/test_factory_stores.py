@@ -3,7 +3,6 @@
 import contextlib
 import json
 import logging
-import os
 import subprocess
 import threading
 import time
@@ -179,9 +178,9 @@ def test_read_only_folder_is_one_sentence(recipe, ray_session, tmp_path):
     with mounted(tmp_path / "disk", "size=16m") as disk:
         generate(config_of(recipe, disk / "set", samples=400, max_size_bytes=10**7))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        with pytest.raises(ShardError, match="cannot be written .Read-only file sys"):
+        with pytest.raises(ShardError, match=r"cannot be written .Read-only file sys"):
             generate(config_of(recipe, disk / "set"))
-        with pytest.raises(ShardError, match="cannot be written .Read-only file sys"):
+        with pytest.raises(ShardError, match=r"cannot be written .Read-only file sys"):
             generate(config_of(recipe, disk / "other"))
 
 
@@ -206,7 +205,7 @@ def test_rolling_set_is_bounded_and_read_once(recipe, ray_session, tmp_path):
         seen, largest = [], 0
         for start in range(0, samples, 160):
             seen.append(rolling.batch(start, 160).index)
-            there = sum(os.stat(p).st_size for p in out.glob("*.tar") if p.exists())
+            there = sum(p.stat().st_size for p in out.glob("*.tar") if p.exists())
             largest = max(largest, there)
     finally:
         producer.join(60)
