@@ -27,7 +27,9 @@ WorkersOption = Annotated[Optional[int], typer.Option("--workers", min=1)]
 def fit(
     structures: Annotated[
         Path,
-        typer.Argument(help=f"{TABLE}; with --cif CIF files, folders or archives."),
+        typer.Argument(
+            help=f"{TABLE}; what `pxrdbench import` wrote; with --cif CIFs."
+        ),
     ],
     out: OutOption,
     track: Annotated[
@@ -59,7 +61,7 @@ def fit(
     ] = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Fit a prior on the statistics part of a track, or on CIFs."""
+    """Fit a prior on the statistics part of a track, on an import, or on CIFs."""
     from pxrdbench.crystal.prior import fit_prior, load_prior
     from pxrdbench.crystal.smoothing import cover_frequent_groups, smooth_prior
     from pxrdbench.dataset.split import split_digest
@@ -67,12 +69,17 @@ def fit(
 
     if groups is not None and not smooth:
         raise typer.BadParameter("--groups needs --smooth")
-    crystals, source = _read(structures, None if cif else track, workers)
+    imported = None if cif else _read_import(structures)
+    if imported is not None:
+        crystals, source, is_licensed = imported
+        restricted = restricted or is_licensed
+    else:
+        crystals, source = _read(structures, None if cif else track, workers)
     prior, report = fit_prior(
         crystals,
         name=name or out.stem,
         min_crystals=1 if smooth else min_crystals,
-        split_digest="" if cif else split_digest(track),
+        split_digest="" if cif or imported is not None else split_digest(track),
         source=f"{source}; {ICSD_SOURCE}",
         restricted=restricted,
         frequencies_icsd=(
@@ -262,6 +269,24 @@ def check(
             f"sample {wrong.index}: drawn in {wrong.space_group}, found "
             f"{wrong.found}{cell}"
         )
+
+
+def _read_import(structures: Path) -> "tuple[CrystalBatch, str, bool] | None":
+    """All crystals of an import, and whether they are licensed; None if it is none."""
+    from pxrdbench.sources.structure_import import (
+        is_import,
+        load_import,
+        load_import_record,
+    )
+
+    if not is_import(structures):
+        return None
+    record = load_import_record(structures)
+    crystals, _ = load_import(structures)
+    source = f"import ({record['kind']}) {record['digest'][:12]}"
+    if record["restricted"]:
+        console.print("the crystals are licensed: the prior is [bold]restricted[/]")
+    return crystals, source, bool(record["restricted"])
 
 
 def _read(

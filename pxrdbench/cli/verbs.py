@@ -55,6 +55,11 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
                 f"({progress.samples_per_second_per_core:,.0f}/s a core)  "
                 f"{format_size(progress.bytes)}"
             )
+            if progress.is_rolling:
+                text += f" of {format_size(progress.max_bytes)}, rolling"
+            if progress.phase == "waiting":
+                full = "for the consumer" if progress.workers else "for workers"
+                text += f"  waiting {full}"
             left, fraction = progress.seconds_left, None
             if left is not None:
                 text += f"  {format_seconds(left)} left ({progress.limit})"
@@ -204,7 +209,7 @@ def run_leaderboard(folder: Path, out: Path | None) -> None:
         console.print(f"page: {page}")
 
 
-def run_verify(folder: Path, samples: int) -> None:
+def run_verify(folder: Path | str, samples: int) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
     from pxrdbench.dataset.plan import format_size
     from pxrdbench.dataset.verify import verify_shards
@@ -229,24 +234,6 @@ def run_verify(folder: Path, samples: int) -> None:
     if not report.is_sound:
         sys.exit(1)
     console.print("[green]sound[/]")
-
-
-def run_split_list() -> None:
-    """Print the tracks with the sizes of their parts."""
-    from pxrdbench.dataset.split import available_tracks, load_record, load_table
-
-    table = make_table("Tracks", ("track", "part", "crystals", "types", "groups"))
-    for track in available_tracks():
-        for part in load_record(track)["parts"]:
-            rows = load_table(track, part)
-            table.add_row(
-                track,
-                part,
-                f"{rows.num_rows:,}",
-                f"{len(set(rows['structure_type'].to_pylist())):,}",
-                str(len(set(rows["space_group"].to_pylist()))),
-            )
-    console.print(table)
 
 
 def run_bench(crystals: int, corpus: Path | None, out: Path | None) -> None:

@@ -245,7 +245,7 @@ def misbehave(task):
 
 def test_a_task_that_hangs_or_dies_costs_itself_only():
     tasks = ["a", "hang", "b", "die", "c"]
-    results = list(run_guarded(misbehave, tasks, workers=2, time_limit=1.0))
+    results = list(run_guarded(misbehave, tasks, 2, time_limit=1.0, patience=1.0))
     assert results == [
         "a",
         Lost("it took longer than 1 s"),
