@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pxrdbench.benchmark.intervals import Estimate
 from pxrdbench.benchmark.page_parts import badges, class_order, link, page, range_text
-from pxrdbench.benchmark.record import UNBOUNDED, Baseline, percent
+from pxrdbench.benchmark.record import UNBOUNDED, Baseline, Reference, percent
 from pxrdbench.benchmark.submission import Submission
 
 if TYPE_CHECKING:  # it renders with this module
@@ -70,7 +70,10 @@ def _beside(row: Submission) -> str:
         "extinction_and_laue": "and Laue class known",
         "enantiomorphs": "ceiling: mirror images",
     }
-    items = (*row.evaluation.baselines, *row.evaluation.references)
+    items: list[Baseline | Reference] = [
+        *row.evaluation.baselines,
+        *row.evaluation.references,
+    ]
     facts = {
         names.get(item.name, item.name): range_text(item.metrics["top_1"])
         for item in items

@@ -120,7 +120,8 @@ def run_evaluate(
     from pxrdbench.benchmark.foreign_model import evaluate_file
 
     # Beside the model, or here where it is no file.
-    folder = out or Path(weights or model).parent / "eval" / track.replace("/", "-")
+    name = Path(track).name if Path(track).is_dir() else track.replace("/", "-")
+    folder = out or Path(weights or model).parent / "eval" / name
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
