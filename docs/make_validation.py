@@ -39,10 +39,10 @@ from references import (
 )
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
+from pxrdbench.diffraction.corpus import read_frozen_corpus
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.diffraction.profile import render
-from pxrdbench.diffraction.speed import read_frozen_corpus
 
 WAVELENGTH, TWO_THETA = 1.5406, (5.0, 90.0)
 # Kα1 of copper on which NIST's certificates rest (Hölzer et al. 1997).

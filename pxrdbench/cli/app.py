@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from pxrdbench.cli.bench_app import bench
 from pxrdbench.cli.display import console
 from pxrdbench.cli.prior_app import prior_app
 
@@ -239,20 +240,7 @@ def verify(
     run_verify(shards, samples)
 
 
-@app.command()
-def bench(
-    crystals: Annotated[int, typer.Option(min=1, help="How many to time.")] = 60,
-    corpus: Annotated[
-        Optional[Path], typer.Option(help="frozen_400.parquet; else drawn crystals.")
-    ] = None,
-    out: Annotated[
-        Optional[Path], typer.Option(help="Keep the numbers (JSON).")
-    ] = None,
-) -> None:
-    """Time the simulator against pymatgen, interleaved, in CPU time."""
-    from pxrdbench.cli.verbs import run_bench
-
-    run_bench(crystals, corpus, out)
+app.command()(bench)
 
 
 @app.command()
