@@ -5,7 +5,9 @@ from typing import Annotated, Optional
 
 import typer
 
+from pxrdbench.cli.bench_app import bench_app
 from pxrdbench.cli.display import console
+from pxrdbench.cli.export_app import export
 from pxrdbench.cli.fetch_app import fetch
 from pxrdbench.cli.import_app import import_crystals
 from pxrdbench.cli.options import (
@@ -23,8 +25,10 @@ from pxrdbench.cli.options import (
     TypeOption,
     make_recipe,
 )
+from pxrdbench.cli.predict_app import predict
 from pxrdbench.cli.prior_app import prior_app
 from pxrdbench.cli.split_app import split_app
+from pxrdbench.cli.study_app import register as register_studies
 from pxrdbench.cli.train_app import export_model, models, train
 
 app = typer.Typer(
@@ -36,9 +40,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command()(predict)
 app.command("import")(import_crystals)
 app.command()(fetch)
+app.add_typer(bench_app, name="bench")
+app.command()(export)
 app.add_typer(split_app, name="split", no_args_is_help=True)
+register_studies(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -72,7 +80,9 @@ def generate(
     hours: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     minutes: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     samples: Annotated[Optional[int], typer.Option(min=1)] = None,
-    out: OutOption = Path("shards/open-v0"),
+    out: Annotated[
+        str, typer.Option(help="Folder, or object store: s3://bucket/prefix.")
+    ] = "shards/open-v0",
     seed: SeedOption = 0,
     prior: PriorOption = "open-v0",
     workers: Annotated[
@@ -84,6 +94,15 @@ def generate(
     shard_samples: Annotated[
         int, typer.Option(min=1, help="Samples a shard.")
     ] = 50_000,
+    address: Annotated[
+        Optional[str], typer.Option(help="Ray cluster to join (HOST:PORT, auto).")
+    ] = None,
+    rolling: Annotated[
+        str, typer.Option(help="Delete what this one consumer has acknowledged.")
+    ] = "",
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Ray's dashboard, on this machine.")
+    ] = False,
     preset: PresetOption = Preset.default,
     frequencies: FrequenciesOption = Frequencies.fitted,
     radiation: RadiationOption = "CuKa1",
@@ -120,6 +139,9 @@ def generate(
             workers=workers,
             max_size_bytes=parse_size(max_size),
             shard_samples=shard_samples,
+            address=address,
+            rolling=rolling,
+            dashboard=dashboard,
         )
     )
 
@@ -130,10 +152,17 @@ app.command()(train)
 @app.command("eval")
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="Checkpoint (.pt) or predictions (.h5).")
+        str,
+        typer.Argument(
+            help="Checkpoint, state dict, ONNX, predictions (.h5), a model's name, "
+            "or module:factory of your own code."
+        ),
     ],
     track: Annotated[
         Optional[list[str]], typer.Option(help="May be given more than once.")
+    ] = None,
+    weights: Annotated[
+        Optional[Path], typer.Option(help="For a name or module:factory.")
     ] = None,
     part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
     out: Annotated[
@@ -143,8 +172,10 @@ def evaluate(
     """Score a model on real crystals it has not seen, with 95 % intervals."""
     from pxrdbench.cli.verbs import run_evaluate
 
-    for name in track or ["aflow/prototypes"]:
-        run_evaluate(model, name, part, out)
+    tracks = track or ["aflow/prototypes"]
+    for name in tracks:
+        folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
+        run_evaluate(model, name, part, folder, weights)
 
 
 @app.command()
@@ -183,29 +214,13 @@ def leaderboard(
 
 @app.command()
 def verify(
-    shards: Annotated[Path, typer.Argument(help="Folder of shards.")],
+    shards: Annotated[str, typer.Argument(help="Folder of shards, or s3://…")],
     samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,
 ) -> None:
     """Hash every shard again, draw some samples again, and compare."""
     from pxrdbench.cli.verbs import run_verify
 
     run_verify(shards, samples)
-
-
-@app.command()
-def bench(
-    crystals: Annotated[int, typer.Option(min=1, help="How many to time.")] = 60,
-    corpus: Annotated[
-        Optional[Path], typer.Option(help="frozen_400.parquet; else drawn crystals.")
-    ] = None,
-    out: Annotated[
-        Optional[Path], typer.Option(help="Keep the numbers (JSON).")
-    ] = None,
-) -> None:
-    """Time the simulator against pymatgen, interleaved, in CPU time."""
-    from pxrdbench.cli.verbs import run_bench
-
-    run_bench(crystals, corpus, out)
 
 
 app.command()(models)
