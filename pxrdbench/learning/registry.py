@@ -13,6 +13,7 @@ from torch import nn
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.errors import ModelError
+from pxrdbench.learning.compared_networks import PatternConvNext, PeakAttention
 from pxrdbench.learning.park_cnn import PARK_CNN_WIDTHS, ParkCNN
 from pxrdbench.learning.peak_network import PeakNetwork
 from pxrdbench.learning.resnet import RESNET_BLOCKS, ResNet
@@ -122,6 +123,15 @@ _MODELS: dict[str, ModelSpec] = {
     ),
     "scan-network": ModelSpec(
         ScanNetwork, 256, 3e-3, 0.01, "for measured patterns: peaks, profile, lags"
+    ),
+    "profile-network": ModelSpec(
+        partial(ScanNetwork, with_peaks=False), 256, 3e-3, 0.01, "the same, no peaks"
+    ),
+    "peak-attention": ModelSpec(
+        PeakAttention, 256, 2e-3, 0.01, "attention over peaks; to compare"
+    ),
+    "pattern-convnext": ModelSpec(
+        PatternConvNext, 256, 2e-3, 0.01, "1-D ConvNeXt over bins; to compare"
     ),
     **{
         f"park-cnn-{size}": ModelSpec(

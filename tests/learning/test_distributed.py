@@ -32,6 +32,7 @@ def torchrun(*arguments):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny_model")
 def test_two_processes_take_the_steps_of_one(tmp_path):
     torchrun(str(tmp_path / "two"), "320", "640")

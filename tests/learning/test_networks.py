@@ -193,7 +193,8 @@ def test_positions_in_double_precision_are_those_in_single(patterns):
 # --- learning ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["peak-network-wide", "scan-network"])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["scan-network", "peak-network-wide"])
 def test_256_patterns_are_learnt_by_heart(tmp_path, model):
     recipe = Recipe("open-v0", seed=9, grid=GRID)
     batch = recipe.batch(0, 256)
@@ -215,7 +216,7 @@ def test_256_patterns_are_learnt_by_heart(tmp_path, model):
         TrainConfig(
             model=model,
             out=tmp_path,
-            patterns=64 * 256,
+            patterns=32 * 256,
             batch_size=256,
             threads=1,
             loader_workers=0,
@@ -228,6 +229,7 @@ def test_256_patterns_are_learnt_by_heart(tmp_path, model):
     assert report.accuracy["synthetic_top_1"] == 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"precision": "bfloat16"}, {"compile": True}])
 def test_other_ways_to_compute_learn_too(tmp_path, tiny_model, options):
     report = fit(
