@@ -2,8 +2,8 @@
 
 import json
 import sys
-import time
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pxrdbench.cli.display import (
@@ -127,7 +127,7 @@ def run_evaluate(
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
-            seen.append((done, time.perf_counter()))
+            seen.append((done, perf_counter()))
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
         evaluation = evaluate_file(
