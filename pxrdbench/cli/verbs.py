@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +101,8 @@ def run_train(config: "TrainConfig") -> "TrainReport":
         f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
         f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "
         f"{report.patterns_per_second:,.0f}/s, "
-        f"{100 * report.waited:.1f} % of the time waiting for data"
+        f"{100 * report.waited:.1f} % of the time waiting for data; one core makes "
+        f"{report.made_per_core_second:,.0f} patterns/s"
     )
     console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
     if report.is_interrupted:
@@ -120,18 +122,39 @@ def run_evaluate(
     from pxrdbench.benchmark.foreign_model import evaluate_file
 
     # Beside the model, or here where it is no file.
-    folder = out or Path(weights or model).parent / "eval" / track.replace("/", "-")
+    name = Path(track).name if Path(track).is_dir() else track.replace("/", "-")
+    folder = out or Path(weights or model).parent / "eval" / name
+    seen: list[tuple[int, float]] = []
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
+            seen.append((done, time.perf_counter()))
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
         evaluation = evaluate_file(
             model, track, part, folder, weights=weights, on_progress=show
         )
     print_evaluation(evaluation)
+    _print_speed(seen, Path(weights or model))
     console.print(f"report: {folder / 'report.html'}")
     return evaluation
+
+
+def _print_speed(seen: list[tuple[int, float]], file: Path) -> None:
+    """Say how fast and how large a model is; no part of its evaluation.
+
+    The first batch warms up: it does not count.
+    """
+    from pxrdbench.dataset.plan import format_size
+
+    parts = []
+    if len(seen) > 1 and seen[-1][1] > seen[0][1]:
+        rate = (seen[-1][0] - seen[0][0]) / (seen[-1][1] - seen[0][1])
+        parts.append(f"{rate:,.0f} patterns/s on this machine as busy as it was")
+    if file.is_file():
+        parts.append(f"a file of {format_size(file.stat().st_size)}")
+    if parts:
+        console.print(f"speed and size: {', '.join(parts)}")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:

@@ -6,6 +6,7 @@ The reference work trains on the ICSD's own patterns first. Here only the part
 
 import hashlib
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,7 @@ def _digest(name: str, ids: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join([name, *ids]).encode()).hexdigest()
 
 
+@lru_cache(maxsize=1)  # several seeds in one process
 def _read_track(name: str, data: Path | None) -> _Read:
     """The statistics part of a track, in an order that depends on the ids only."""
     from pxrdbench.sources.materials_project import read_crystals
