@@ -273,7 +273,12 @@ def _calibration(outcome: Outcome, bootstrap: ClusterBootstrap) -> tuple[Bin, ..
 def _by_peaks(
     outcome: Outcome, track: TrackPart, bootstrap: ClusterBootstrap
 ) -> tuple[Bin, ...]:
-    """Divide the crystals at the quartiles of the number of their reflections."""
+    """Divide the crystals at the quartiles of the number of their reflections.
+
+    Nobody knows the reflections of measured patterns: they are not divided.
+    """
+    if getattr(track, "peaks", None) is None:
+        return ()
     numbers = count_peaks(track)
     inner = np.unique(np.quantile(numbers, np.arange(1, _SIZE_BINS) / _SIZE_BINS))
     bins = np.searchsorted(inner, numbers, side="left")

@@ -109,14 +109,17 @@ def run_evaluate(
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
     from pxrdbench.benchmark.foreign_model import evaluate_file
+    from pxrdbench.dataset.split import find_track, load_track
 
-    folder = out or model.parent / "eval" / track.replace("/", "-")
+    # A folder that the user names may hold a track; a file may not name a folder.
+    loaded = load_track(find_track(track), part)
+    folder = out or model.parent / "eval" / loaded.name.replace("/", "-")
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate_file(model, track, part, folder, on_progress=show)
+        evaluation = evaluate_file(model, loaded, part, folder, on_progress=show)
     print_evaluation(evaluation)
     console.print(f"report: {folder / 'report.html'}")
     return evaluation

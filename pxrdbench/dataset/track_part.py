@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int16, Int64
+from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
@@ -108,6 +108,7 @@ class MeasuredPart:
         structure_type: Name of the mineral: patterns of one are no independent
             witnesses.
         intensity: Patterns on the grid, with a maximum of one.
+        mask: Points that were measured; the others are zero.
         grid: Angles of the patterns.
         radiation: What they were measured with.
         restricted: Whether they must stay where they are.
@@ -121,6 +122,7 @@ class MeasuredPart:
     space_group: Int16[np.ndarray, " patterns"]
     structure_type: tuple[str, ...]
     intensity: Float32[np.ndarray, "patterns points"]
+    mask: Bool[np.ndarray, "patterns points"]
     grid: TwoThetaGrid
     radiation: Radiation
     restricted: bool = False
@@ -173,6 +175,7 @@ class MeasuredPart:
             crystallite_size_nm=np.full(len(rows), np.nan),  # nobody knows it
             index=rows,
             ids=tuple(self.ids[row] for row in rows),
+            mask=self.mask[rows],
         )
 
 
