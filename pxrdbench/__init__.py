@@ -35,7 +35,11 @@ if TYPE_CHECKING:
     from pxrdbench.diffraction.profile import render as render
     from pxrdbench.errors import PxrdbenchError as PxrdbenchError
     from pxrdbench.learning.loader import make_loader as make_loader
+    from pxrdbench.learning.prediction import Prediction as Prediction
+    from pxrdbench.learning.prediction import predict as predict
     from pxrdbench.learning.registry import build_model as build_model
+    from pxrdbench.sources.scans import MeasuredPattern as MeasuredPattern
+    from pxrdbench.sources.scans import read_scan as read_scan
     from pxrdbench.sources.structure_import import (
         import_structures as import_structures,
     )
@@ -58,10 +62,14 @@ _HOME = {
     "load_split": "dataset.split_loader",
     "load_track": "dataset.split",
     "make_loader": "learning.loader",
+    "MeasuredPattern": "sources.scans",
     "PeakBatch": "diffraction.pattern",
+    "predict": "learning.prediction",
+    "Prediction": "learning.prediction",
     "Prior": "crystal.prior",
     "PxrdbenchError": "errors",
     "Radiation": "diffraction.pattern",
+    "read_scan": "sources.scans",
     "Recipe": "dataset.recipe",
     "render": "diffraction.profile",
     "ShardSet": "dataset.shard_set",

@@ -19,7 +19,9 @@ from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.shard_set import ShardSet
 from pxrdbench.dataset.verify import verify_shards
 from pxrdbench.errors import ShardError
-from pxrdbench.factory import GenerateConfig, _Crew, _Signals, generate
+from pxrdbench.factory import GenerateConfig, generate
+from pxrdbench.factory.ray_session import RaySession
+from pxrdbench.factory.run import _Signals
 
 SHARD_SAMPLES = 800
 SAMPLES = 3000  # the last shard is shorter
@@ -44,13 +46,10 @@ def recipe():
 
 
 @pytest.fixture(scope="module")
-def ray_session(recipe, tmp_path_factory):
+def ray_session():
     """One Ray for the runs in this process, started as `generate` starts it."""
-    config = GenerateConfig(recipe, tmp_path_factory.mktemp("ray"), workers=2)
-    with _Crew(config, 256):
-        import ray
-
-        yield ray
+    with RaySession(2) as session:
+        yield session.ray
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def files_of(folder):
     return {
         path.name: path.read_bytes()
         for path in sorted(folder.iterdir())
-        if path.name != ".lock"
+        if path.name not in {".lock", "log.jsonl"}
     }
 
 
@@ -205,7 +204,7 @@ def test_error_in_a_worker_arrives(recipe, ray_session, tmp_path):
         if progress.phase == "starting":
             shutil.rmtree(out)
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ShardError, match=r"set cannot be written \(No such file"):
         generate(config, remove_folder)
 
 

@@ -29,11 +29,11 @@ def class_frequencies(
     if predictions.class_frequencies is not None:
         shares[list(predictions.space_groups)] = predictions.class_frequencies
         return shares / shares.sum(), "class frequencies of the model's training data"
-    counts, source = _statistics_counts(track)
+    counts, source = statistics_counts(track)
     return counts / counts.sum(), source
 
 
-def _statistics_counts(track: TrackPart) -> tuple[Float64[np.ndarray, " 231"], str]:
+def statistics_counts(track: TrackPart) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Count groups in the track's statistics part, else in the embedded prior."""
     if track.name in available_tracks():
         try:
@@ -90,7 +90,7 @@ def _baseline(
     comparisons: dict[str, Comparison] = {}
     for k in TOP:
         estimate = bootstrap.estimate(metrics.mean_score(rank <= k))
-        comparison = _compare(model_rank <= k, rank <= k, bootstrap)
+        comparison = compare_hits(model_rank <= k, rank <= k, bootstrap)
         if estimate is not None and comparison is not None:
             estimates[f"top_{k}"] = estimate
             comparisons[f"top_{k}"] = comparison
@@ -105,11 +105,12 @@ def _baseline(
     )
 
 
-def _compare(
+def compare_hits(
     model: Bool[np.ndarray, " crystals"],
     baseline: Bool[np.ndarray, " crystals"],
     bootstrap: ClusterBootstrap,
 ) -> Comparison | None:
+    """Compare two systems crystal by crystal: difference, interval, McNemar."""
     gain = model.astype(np.float64) - baseline
     difference = bootstrap.estimate(metrics.mean_score(gain, lowest=-1.0))
     if difference is None:

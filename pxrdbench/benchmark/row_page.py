@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pxrdbench.benchmark.intervals import Estimate
 from pxrdbench.benchmark.page_parts import badges, class_order, link, page, range_text
-from pxrdbench.benchmark.record import Baseline, percent
+from pxrdbench.benchmark.record import UNBOUNDED, Baseline, percent
 from pxrdbench.benchmark.submission import Submission
 
 if TYPE_CHECKING:  # it renders with this module
@@ -43,7 +43,7 @@ def render_row_page(row: Submission, board: "Leaderboard") -> str:
 
 def _number_table(row: Submission) -> str:
     def text(name: str, item: Estimate) -> str:
-        if name == "nll":
+        if name in UNBOUNDED:
             return f"{item.value:.3f} ({item.low:.3f}–{item.high:.3f})"
         return range_text(item)
 

@@ -55,6 +55,11 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
                 f"({progress.samples_per_second_per_core:,.0f}/s a core)  "
                 f"{format_size(progress.bytes)}"
             )
+            if progress.is_rolling:
+                text += f" of {format_size(progress.max_bytes)}, rolling"
+            if progress.phase == "waiting":
+                full = "for the consumer" if progress.workers else "for workers"
+                text += f"  waiting {full}"
             left, fraction = progress.seconds_left, None
             if left is not None:
                 text += f"  {format_seconds(left)} left ({progress.limit})"
@@ -105,7 +110,11 @@ def run_train(config: "TrainConfig") -> "TrainReport":
 
 
 def run_evaluate(
-    model: Path, track: str, part: str = "test", out: Path | None = None
+    model: Path | str,
+    track: str,
+    part: str = "test",
+    out: Path | None = None,
+    weights: Path | None = None,
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
     from pxrdbench.benchmark.foreign_model import evaluate_file
@@ -113,13 +122,17 @@ def run_evaluate(
 
     # A folder that the user names may hold a track; a file may not name a folder.
     loaded = load_track(find_track(track), part)
-    folder = out or model.parent / "eval" / loaded.name.replace("/", "-")
+    # Beside the model, or here where it is no file.
+    beside = Path(weights or model).parent / "eval"
+    folder = out or beside / loaded.name.replace("/", "-")
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate_file(model, loaded, part, folder, on_progress=show)
+        evaluation = evaluate_file(
+            model, loaded, part, folder, weights=weights, on_progress=show
+        )
     print_evaluation(evaluation)
     console.print(f"report: {folder / 'report.html'}")
     return evaluation
@@ -200,7 +213,7 @@ def run_leaderboard(folder: Path, out: Path | None) -> None:
         console.print(f"page: {page}")
 
 
-def run_verify(folder: Path, samples: int) -> None:
+def run_verify(folder: Path | str, samples: int) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
     from pxrdbench.dataset.plan import format_size
     from pxrdbench.dataset.verify import verify_shards

@@ -43,12 +43,29 @@ class Batch:
         return len(self.space_group)
 
 
+class EndOfSource(Exception):
+    """A source without known length has come to its end.
+
+    Attributes:
+        length: Number of its samples, as is known now.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"the source has ended with {length} samples")
+        self.length = length
+
+
 @runtime_checkable
 class BatchSource(Protocol):
     """Whatever hands out numbered samples: shards, a recipe, a part of a track.
 
     ``batch`` may be called from several threads at once, for any range, in any
     order; sample i is the same whichever range it comes in.
+
+    A source may have more: ``take(numbers)`` gives samples by ascending numbers,
+    ``with_epoch(epoch)`` the same crystals with other sizes and noise for another
+    pass, ``block_samples`` and ``shard_starts`` say what it reads in one go, and
+    ``run_samples`` what should stay together when samples are shuffled.
     """
 
     @property
@@ -68,4 +85,8 @@ class BatchSource(Protocol):
         """Number of samples; None for a source without end."""
 
     def batch(self, start: int, count: int) -> Batch:
-        """Make samples start to start + count."""
+        """Make samples start to start + count.
+
+        Raises:
+            EndOfSource: If the length was not known and they lie beyond the end.
+        """

@@ -10,7 +10,11 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from pxrdbench.diffraction.effect import Effect, Range, Samples, spread, spread_log
-from pxrdbench.diffraction.line_lists import drop_beyond, merge_lists
+from pxrdbench.diffraction.line_lists import (
+    drop_beyond,
+    merge_lists,
+    move_to_wavelength,
+)
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.profile import Broadening
 from pxrdbench.errors import PatternError
@@ -48,7 +52,6 @@ class SpectralLines(Effect):
         Raises:
             PatternError: If the peaks were made with another anode.
         """
-        sine = np.sin(np.radians(0.5 * peaks.two_theta))
         result: PeakBatch | None = None
         for wavelength, weight in self.lines:
             ratio = wavelength / peaks.wavelength
@@ -57,7 +60,7 @@ class SpectralLines(Effect):
                     f"peaks simulated at {peaks.wavelength} angstrom cannot become "
                     f"lines at {wavelength}; they must be within 5 %"
                 )
-            moved = np.degrees(2.0 * np.arcsin(np.minimum(sine * ratio, 1.0)))
+            moved = move_to_wavelength(peaks.two_theta, ratio)
             line = drop_beyond(
                 replace(peaks, two_theta=moved, intensity=weight * peaks.intensity),
                 0.0,

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numba import njit
 
+from pxrdbench.diffraction.line_kernels import fill_two_theta
 from pxrdbench.diffraction.pattern import PeakBatch
+from pxrdbench.diffraction.structure_factors import sine_of_half_turns
 
 Doubles = Float64[np.ndarray, " peaks"]
 Offsets = Int64[np.ndarray, " batch_and_one"]
@@ -82,15 +84,36 @@ def _merge(
     intensity = np.empty(angle.shape[0])
     end = 0
     for i in range(offset_a.shape[0] - 1):
-        a, b = offset_a[i], offset_b[i]
-        while a < offset_a[i + 1] or b < offset_b[i + 1]:
-            if b == offset_b[i + 1] or (
-                a < offset_a[i + 1] and angle_a[a] <= angle_b[b]
-            ):
-                angle[end], intensity[end] = angle_a[a], intensity_a[a]
-                a += 1
-            else:
-                angle[end], intensity[end] = angle_b[b], intensity_b[b]
-                b += 1
+        a, b, stop_a, stop_b = (
+            offset_a[i],
+            offset_b[i],
+            offset_a[i + 1],
+            offset_b[i + 1],
+        )
+        # No branch depends on an angle: a processor could not guess it.
+        while a < stop_a and b < stop_b:
+            is_a = angle_a[a] <= angle_b[b]
+            angle[end] = angle_a[a] if is_a else angle_b[b]
+            intensity[end] = intensity_a[a] if is_a else intensity_b[b]
+            a += is_a
+            b += not is_a
+            end += 1
+        for j in range(a, stop_a):
+            angle[end], intensity[end] = angle_a[j], intensity_a[j]
+            end += 1
+        for j in range(b, stop_b):
+            angle[end], intensity[end] = angle_b[j], intensity_b[j]
             end += 1
     return angle, intensity
+
+
+@njit(cache=True, nogil=True)
+def move_to_wavelength(two_theta: Doubles, ratio: float) -> Doubles:
+    """Angles 2θ′ with sin θ′ = ratio · sin θ; NaN where there is none."""
+    square, moved = np.empty(two_theta.shape[0]), np.empty(two_theta.shape[0])
+    for p in range(two_theta.shape[0]):
+        sine = sine_of_half_turns(two_theta[p] * (1.0 / 360.0))
+        square[p] = sine * sine
+    # sin² θ is 1/d² at a wavelength of 2.
+    fill_two_theta(square, 2.0 * ratio, moved)
+    return moved

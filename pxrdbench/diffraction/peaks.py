@@ -10,13 +10,13 @@ from jaxtyping import Float, Float64, Int16, Int64
 
 from pxrdbench.crystal.structure import ELEMENT_SYMBOLS, CrystalBatch
 from pxrdbench.crystal.symmetry import SymmetryTables, load_symmetry_tables
+from pxrdbench.diffraction.atom_kernels import KernelTables, are_sites_sound
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation
 from pxrdbench.diffraction.peak_kernels import (
     BAD_CELL,
     MAX_REFLECTIONS,
     NOTHING,
     TOO_MANY,
-    KernelTables,
     simulate_batch,
 )
 from pxrdbench.diffraction.polarization import Polarization
@@ -34,6 +34,7 @@ Precision = Literal["single", "double"]
 # Weaker peaks are dropped, relative to the strongest: pymatgen's SCALED_INTENSITY_TOL
 # of 0.001 %, and less in the default mode, where absent reflections are all that goes.
 _CUT_PAPER, _CUT_DEFAULT = 1e-5, 1e-7
+_NO_HKL = np.zeros((0, 3), np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +107,10 @@ def simulate_peaks(
             "one each is needed"
         )
     _check_sites(crystals)
-    species, ions = find_species(
-        crystals.atomic_number.astype(np.int64), crystals.charge.astype(np.int64)
-    )
-    if scattering == "paper":
-        species, ions = crystals.atomic_number.astype(np.int64), ()
+    species = crystals.atomic_number.astype(np.int64)
+    ions: tuple[tuple[int, int], ...] = ()
+    if scattering != "paper":
+        species, ions = find_species(species, crystals.charge.astype(np.int64))
     lines = [
         _simulate_line(
             crystals,
@@ -194,7 +194,7 @@ def _simulate_line(
         # Of the kernel's arrays; the rest of them was never written.
         two_theta=angle[:end],
         intensity=intensity[:end],
-        hkl=np.stack([part[:end] for part in indices], axis=1),
+        hkl=np.stack([part[:end] for part in indices], axis=1) if with_hkl else _NO_HKL,
         peak_offset=peak_offset,
     )
 
@@ -207,6 +207,12 @@ def _check_sites(crystals: CrystalBatch) -> None:
     """
     group = crystals.space_group.astype(np.int64)
     if len(group) == 0:
+        return
+    if are_sites_sound(
+        group, crystals.site_offset, crystals.atomic_number.astype(np.int64),
+        crystals.wyckoff_index, crystals.fract, crystals.occupancy, crystals.b_iso,
+        load_symmetry_tables().position_offset, len(ELEMENT_SYMBOLS),
+    ):  # fmt: skip
         return
     counts = np.diff(crystals.site_offset)
     for bad, values, name, allowed in (

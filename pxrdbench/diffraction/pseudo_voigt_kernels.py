@@ -11,54 +11,68 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numba import njit
 
+from pxrdbench.diffraction.peak_lists import largest_of
 from pxrdbench.diffraction.profile_kernels import (
     BAD_WIDTH,
     CHUNK,
     CUT,
     NO_PEAK,
+    Bounds,
     Doubles,
+    PerPeak,
     Singles,
-    add_gaussian,
+    add_gaussians,
     aligned,
+    fill_narrowness,
     fill_position,
+    fill_windows,
     largest_on_grid,
+    log2_from_above,
     most_peaks,
     scale_to_one,
-    window_of,
 )
-from pxrdbench.diffraction.structure_factors import sine_of_half_turns
+from pxrdbench.diffraction.structure_factors import sine_of_half_turns_32
 
 # The near part of a Lorentzian is cut below this part of the strongest profile.
 _CUT_NEAR = 2e-5
 # Far tails of Lorentzians live on a grid this much coarser.
-_COARSE = 16
+_COARSE = 32
 # Half widths up to this many points share one smooth part, of half width _SMOOTH.
-_NARROW, _SMOOTH = 1.0 * _COARSE, 4.0 * _COARSE
+_NARROW, _SMOOTH = np.float32(_COARSE), np.float32(4 * _COARSE)
 # Coarse points kept on either side of the pattern, for peaks whose tails reach in.
-_BORDER = 32
-_SIGMA_OF_FWHM = 1.0 / math.sqrt(8.0 * math.log(2.0))
+_BORDER = 16
+_SIGMA_OF_FWHM = np.float32(1.0 / math.sqrt(8.0 * math.log(2.0)))
 # Heights of area-normalised profiles of unit fwhm.
-_GAUSS_HEIGHT = math.sqrt(4.0 * math.log(2.0) / math.pi)
-_LORENTZ_HEIGHT = 2.0 / math.pi
+_GAUSS_HEIGHT = np.float32(math.sqrt(4.0 * math.log(2.0) / math.pi))
+_LORENTZ_HEIGHT = np.float32(2.0 / math.pi)
+_TWO_LN2 = np.float32(2.0 * math.log(2.0))
+_ZERO, _HALF, _ONE = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+_FOUR = np.float32(4.0)
 
 Coarse = Float32[np.ndarray, " coarse"]
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _add_near_lorentzian(
-    pattern: Singles,
-    ramp: Singles,
-    offset: np.float32,
-    area: np.float32,
-    core: np.float32,
-    smooth: np.float32,
+@njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
+def _add_near_lorentzians(
+    buffer: Singles,
+    first: Bounds,
+    last: Bounds,
+    offset: PerPeak,
+    area: PerPeak,
+    core: PerPeak,
+    smooth: PerPeak,
 ) -> None:
-    """Pattern += area / (d² + core) − area / (d² + smooth), d = ramp + offset."""
-    factor = area * (smooth - core)
-    for i in range(pattern.shape[0]):
-        d = ramp[i] + offset
-        square = d * d
-        pattern[i] += factor / ((square + core) * (square + smooth))
+    """Add area / (d² + core²) − area / (d² + smooth²) to the chunks of each peak."""
+    for p in range(first.shape[0]):
+        core2, smooth2 = core[p] * core[p], smooth[p] * smooth[p]
+        start, factor = offset[p], area[p] * (smooth2 - core2)
+        # All chunks at once: of a loop over sixteen points LLVM makes sixteen
+        # divisions, of a longer one vectors of them.
+        part = buffer[first[p] * CHUNK : last[p] * CHUNK]
+        for i in range(part.shape[0]):
+            d = np.float32(np.int32(i)) + start
+            square = d * d
+            part[i] += factor / ((square + core2) * (square + smooth2))
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
@@ -69,7 +83,7 @@ def _add_far_lorentzian(
     area: np.float32,
     smooth: np.float32,
 ) -> None:
-    """The part that _add_near_lorentzian left out, on the coarse grid."""
+    """The part that _add_near_lorentzians left out, on the coarse grid."""
     for i in range(coarse.shape[0]):
         d = ramp[i] + offset
         coarse[i] += area / (d * d + smooth)
@@ -152,19 +166,16 @@ def _add_smooth_parts(coarse: Coarse, bins: Coarse, kernel: Coarse) -> None:
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _add_interpolated(
-    coarse: Coarse, weights: Float32[np.ndarray, "4 fine"], pattern: Singles
+    coarse: Coarse, weights: Float32[np.ndarray, "4 fine"], buffer: Singles
 ) -> None:
     """Add the coarse grid, whose second point is the pattern's first."""
-    for c in range(pattern.shape[0] // _COARSE):
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    for c in range(buffer.shape[0] // _COARSE):
         c0, c1, c2, c3 = coarse[c], coarse[c + 1], coarse[c + 2], coarse[c + 3]
-        part = pattern[c * _COARSE : (c + 1) * _COARSE]
-        for j in range(_COARSE):
-            part[j] += (
-                weights[0, j] * c0
-                + weights[1, j] * c1
-                + weights[2, j] * c2
-                + weights[3, j] * c3
-            )
+        part = buffer[c * _COARSE : (c + 1) * _COARSE]
+        # Its length, not _COARSE: LLVM would unroll that into single numbers.
+        for j in range(part.shape[0]):
+            part[j] += (w0[j] * c0 + w1[j] * c1) + (w2[j] * c2 + w3[j] * c3)
 
 
 @njit(cache=True, nogil=True)
@@ -187,33 +198,102 @@ def _pseudo_voigt(gauss2: float, lorentz: float) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _fill_widths(
-    widths: Float64[np.ndarray, " 7"],
+    widths: Float32[np.ndarray, " 7"],
     two_theta: Doubles,
-    step: float,
-    fwhm: Doubles,
-    share: Doubles,
+    per_step: np.float32,
+    fwhm: PerPeak,
+    share: PerPeak,
 ) -> bool:
     """Fwhm [points] and Lorentzian share of each peak; False if one is impossible."""
+    u, v, w, gauss_size = widths[0], widths[1], widths[2], widths[3]
+    x, y, fixed = widths[4], widths[5], widths[6]
+    turns = 1.0 / 360.0
     for p in range(two_theta.shape[0]):
-        half_turns = two_theta[p] / 360.0
-        inverse = 1.0 / sine_of_half_turns(0.5 - half_turns)
-        tan = sine_of_half_turns(half_turns) * inverse
-        size = widths[3] * inverse
-        fwhm[p] = widths[0] * tan * tan + widths[1] * tan + widths[2] + size * size
-        share[p] = widths[4] * tan + widths[5] * inverse
-    if widths[6] >= 0.0:
+        half_turns = two_theta[p] * turns
+        inverse = _ONE / sine_of_half_turns_32(np.float32(0.5 - half_turns))
+        tan = sine_of_half_turns_32(np.float32(half_turns)) * inverse
+        size = gauss_size * inverse
+        fwhm[p] = (u * tan + v) * tan + w + size * size
+        share[p] = x * tan + y * inverse
+    if fixed >= _ZERO:
         for p in range(two_theta.shape[0]):
-            fwhm[p], share[p] = math.sqrt(fwhm[p]) / step, widths[6]
+            fwhm[p], share[p] = np.sqrt(fwhm[p]) * per_step, fixed
     else:
         for p in range(two_theta.shape[0]):
-            if not (fwhm[p] >= 0.0 and share[p] >= 0.0 and fwhm[p] + share[p] > 0.0):
+            if not (fwhm[p] >= _ZERO and share[p] >= _ZERO and fwhm[p] + share[p] > 0):
                 return False
-            width, share[p] = _pseudo_voigt(fwhm[p], share[p])
-            fwhm[p] = width / step
-    is_possible = True
+            width, part = _pseudo_voigt(float(fwhm[p]), float(share[p]))
+            fwhm[p], share[p] = width * per_step, part
+    # Integers: LLVM makes vector instructions of them, of a flag not.
+    impossible = 0
     for p in range(two_theta.shape[0]):
-        is_possible &= 0.0 < fwhm[p] < math.inf
-    return is_possible
+        impossible |= not (_ZERO < fwhm[p] < np.float32(math.inf))
+    return impossible == 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _fill_heights(
+    intensity: Doubles, strongest: float, fwhm: PerPeak, height: PerPeak
+) -> None:
+    """Area over width."""
+    scale = 1.0 / strongest
+    for p in range(height.shape[0]):
+        height[p] = np.float32(intensity[p] * scale) / fwhm[p]
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def _fill_parts(
+    largest: np.float32,
+    cut: np.float32,
+    cut_near: np.float32,
+    fwhm: PerPeak,
+    share: PerPeak,
+    height: PerPeak,
+    parts: Float32[np.ndarray, "7 peaks"],
+) -> None:
+    """What the profiles of both kinds need.
+
+    Rows of ``parts`` are: height, 1/sigma and reach of the Gaussian; area, half width,
+    smooth half width and reach of the Lorentzian, all in points.
+    """
+    per_largest = _ONE / largest
+    for p in range(fwhm.shape[0]):
+        relative = height[p] * per_largest
+        gauss = relative * (_ONE - share[p]) * _GAUSS_HEIGHT
+        lorentz = relative * share[p] * _LORENTZ_HEIGHT
+        # Beside a Lorentzian, whose tails are cut too, that much is not seen.
+        ratio = gauss / (cut_near if lorentz > _ZERO else cut)
+        log2 = log2_from_above(ratio) if ratio > _ONE else _ZERO
+        sigma = fwhm[p] * _SIGMA_OF_FWHM
+        parts[0, p], parts[1, p] = gauss, _ONE / sigma
+        parts[2, p] = sigma * np.sqrt(_TWO_LN2 * log2)
+        half = _HALF * fwhm[p]
+        smooth = _SMOOTH if half <= _NARROW else _FOUR * half
+        parts[3, p], parts[4, p], parts[5, p] = lorentz * half * half, half, smooth
+        # Where half² smooth² / d⁴ has fallen below the cut.
+        excess = lorentz / cut_near
+        excess = np.sqrt(excess) if excess > _ONE else _ZERO
+        parts[6, p] = np.sqrt(half * smooth * excess)
+
+
+@njit(cache=True, nogil=True)
+def _add_smooth_lorentzians(
+    position: Doubles,
+    parts: Float32[np.ndarray, "7 peaks"],
+    bins: Coarse,
+    coarse: Coarse,
+    coarse_ramp: Coarse,
+) -> None:
+    """Smooth parts: into the bins where they share a width, else one by one."""
+    for p in range(position.shape[0]):
+        area, half, smooth = parts[3, p], parts[4, p], parts[5, p]
+        if area <= _ZERO:
+            continue
+        if half <= _NARROW and _add_to_bins(bins, position[p], float(area)):
+            continue
+        _add_far_lorentzian(
+            coarse, coarse_ramp, np.float32(-position[p]), area, smooth * smooth
+        )
 
 
 @njit(cache=True, nogil=True)
@@ -236,78 +316,50 @@ def render_pseudo_voigts(
     Returns:
         Status and index of the pattern at fault; status 0 is success.
     """
-    cut, cut_near = CUT * roughness, _CUT_NEAR * roughness
+    cut, cut_near = np.float32(CUT * roughness), np.float32(_CUT_NEAR * roughness)
     points = out.shape[1]
-    room = (points // _COARSE + 3) * _COARSE + CHUNK
-    ramp = np.arange(room).astype(np.float32)
-    pattern = aligned(room)
-    coarse = np.empty(room // _COARSE + 3, np.float32)
+    n_cells = (points + _COARSE - 1) // _COARSE
+    buffer = aligned(n_cells * _COARSE)
+    chunks = buffer.reshape((n_cells * _COARSE // CHUNK, CHUNK))
+    coarse = np.empty(n_cells + 3, np.float32)
     # The coarse grid starts one of its steps before the pattern.
     coarse_ramp = ((np.arange(coarse.shape[0]) - 1) * _COARSE).astype(np.float32)
     bins = np.empty((coarse.shape[0] + 2 * _BORDER + 3) // 4 * 4, np.float32)
     kernel = _smooth_kernel(bins.shape[0])
     weights = _interpolation_weights()
-    work = np.empty((4, most_peaks(peak_offset)), np.float64)
+    most = most_peaks(peak_offset)
+    doubles, singles = np.empty(most), np.empty((12, most), np.float32)
+    bounds = np.empty((2, most), np.int32)
     for i in range(out.shape[0]):
-        first, last = peak_offset[i], peak_offset[i + 1]
-        n = last - first
-        fwhm, share = work[0, :n], work[1, :n]
-        height, position = work[2, :n], work[3, :n]
-        if not _fill_widths(widths[i], two_theta[first:last], step, fwhm, share):
+        rows = slice(peak_offset[i], peak_offset[i + 1])
+        n = peak_offset[i + 1] - peak_offset[i]
+        position, first, last = doubles[:n], bounds[0, :n], bounds[1, :n]
+        fwhm, share, height = singles[0, :n], singles[1, :n], singles[2, :n]
+        offset, narrowness, parts = singles[3, :n], singles[4, :n], singles[5:, :n]
+        if not _fill_widths(
+            widths[i].astype(np.float32), two_theta[rows], np.float32(1.0 / step),
+            fwhm, share,
+        ):  # fmt: skip
             return BAD_WIDTH, i
-        for p in range(n):
-            height[p] = intensity[first + p] / fwhm[p]
-        fill_position(two_theta[first:last], start, step, position)
-        largest = largest_on_grid(height, position, n, points)
-        if not largest > 0.0:
+        strongest = largest_of(intensity[rows])
+        if not strongest > 0.0:
             return NO_PEAK, i
-        pattern[:] = 0
-        coarse[:] = 0
-        bins[:] = 0
-        for p in range(n):
-            relative = height[p] / largest
-            gauss = relative * (1.0 - share[p]) * _GAUSS_HEIGHT
-            lorentz = relative * share[p] * _LORENTZ_HEIGHT
-            # Beside a Lorentzian, whose tails are cut too, that much is not seen.
-            least = cut_near if lorentz > 0.0 else cut
-            if gauss > least:
-                sigma = fwhm[p] * _SIGMA_OF_FWHM
-                reach = sigma * math.sqrt(2.0 * math.log(gauss / least))
-                low, length = window_of(position[p], reach, points)
-                add_gaussian(
-                    pattern[low : low + length],
-                    ramp[:length],
-                    np.float32(low - position[p]),
-                    np.float32(1.0 / (32.0 * sigma * sigma)),
-                    np.float32(gauss),
-                )
-            if lorentz <= 0.0:
-                continue
-            half = 0.5 * fwhm[p]
-            smooth = _SMOOTH if half <= _NARROW else 4.0 * half
-            area = lorentz * half * half
-            if lorentz > cut_near:
-                # Where half² smooth² / d⁴ has fallen below the cut.
-                reach = math.sqrt(half * smooth * math.sqrt(lorentz / cut_near))
-                low, length = window_of(position[p], reach, points)
-                _add_near_lorentzian(
-                    pattern[low : low + length],
-                    ramp[:length],
-                    np.float32(low - position[p]),
-                    np.float32(area),
-                    np.float32(half * half),
-                    np.float32(smooth * smooth),
-                )
-            if half <= _NARROW and _add_to_bins(bins, position[p], area):
-                continue
-            _add_far_lorentzian(
-                coarse,
-                coarse_ramp,
-                np.float32(-position[p]),
-                np.float32(area),
-                np.float32(smooth * smooth),
-            )
+        _fill_heights(intensity[rows], strongest, fwhm, height)
+        fill_position(two_theta[rows], start, step, position)
+        largest = largest_on_grid(height, position, points)
+        if not largest > _ZERO:
+            return NO_PEAK, i
+        _fill_parts(largest, cut, cut_near, fwhm, share, height, parts)
+        for arrays in (buffer, coarse, bins):
+            for j in range(arrays.shape[0]):
+                arrays[j] = _ZERO
+        fill_windows(position, parts[2], points, first, last, offset)
+        fill_narrowness(parts[1], narrowness)
+        add_gaussians(chunks, first, last, offset, narrowness, parts[0])
+        fill_windows(position, parts[6], points, first, last, offset)
+        _add_near_lorentzians(buffer, first, last, offset, parts[3], parts[4], parts[5])
+        _add_smooth_lorentzians(position, parts, bins, coarse, coarse_ramp)
         _add_smooth_parts(coarse, bins, kernel)
-        _add_interpolated(coarse, weights, pattern[: room - CHUNK])
-        scale_to_one(pattern[:points], out[i])
+        _add_interpolated(coarse, weights, buffer)
+        scale_to_one(buffer[:points], out[i])
     return 0, -1

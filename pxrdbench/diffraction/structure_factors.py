@@ -87,15 +87,22 @@ def _decay(
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _cosine_32(
-    phase: np.int32,
-) -> np.float32:
-    t = np.float32(np.int32(_QUARTER_32 - abs(phase))) * _HALF_TURNS_32
+def sine_of_half_turns_32(t: np.float32) -> np.float32:
+    """Sine of πt for t in [−½, ½], in single precision."""
     square = t * t
     value = _SINE_32[4]
     for i in range(3, -1, -1):
         value = value * square + _SINE_32[i]
     return value * t
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _cosine_32(
+    phase: np.int32,
+) -> Any:
+    return sine_of_half_turns_32(
+        np.float32(np.int32(_QUARTER_32 - abs(phase))) * _HALF_TURNS_32
+    )
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})

@@ -56,23 +56,64 @@ def find_peaks(
     inner = intensity[:, 1:-1]
     is_peak = (inner > intensity[:, :-2]) & (inner >= intensity[:, 2:])
     is_peak &= inner > floor
+    if torch.compiler.is_exporting():
+        left, top, right = intensity[:, :-2], inner, intensity[:, 2:]
+        shift, height = parabola(left, top, right, _SMALLEST_HEIGHT)
+        column = torch.arange(1, inner.shape[1] + 1, device=inner.device)
+        angle = grid.start + grid.step * (column + shift)
+        return list_first(is_peak, angle, height, n_peaks)
     row, column = is_peak.nonzero(as_tuple=True)
     count = torch.bincount(row, minlength=len(intensity))
     first = torch.cumsum(count, 0) - count
     rank = torch.arange(len(row), device=row.device) - first[row]
     kept = rank < n_peaks
     row, column, rank = row[kept], column[kept], rank[kept]
-    left, top, right = (
-        intensity[row, column + shift].clamp_min(_SMALLEST_HEIGHT).log()
-        for shift in (0, 1, 2)
-    )
-    # Where the logarithm is flat the clamped points are no parabola: no shift then.
-    curvature = (left - 2 * top + right).clamp_max(-_SMALLEST_HEIGHT)
-    shift = (0.5 * (left - right) / curvature).clamp(-0.5, 0.5)
+    left, top, right = (intensity[row, column + shift] for shift in (0, 1, 2))
+    shift, height = parabola(left, top, right, _SMALLEST_HEIGHT)
     peaks = intensity.new_zeros(len(intensity), 2, n_peaks)
     peaks[row, 0, rank] = grid.start + grid.step * (column + 1 + shift)
-    peaks[row, 1, rank] = top.exp()
+    peaks[row, 1, rank] = height
     return peaks
+
+
+def parabola(
+    left: Float[torch.Tensor, "..."],
+    top: Float[torch.Tensor, "..."],
+    right: Float[torch.Tensor, "..."],
+    smallest: float,
+) -> tuple[Float[torch.Tensor, "..."], Float[torch.Tensor, "..."]]:
+    """Where the parabola through three logarithms is highest, exact for a Gaussian.
+
+    Args:
+        left: Point before the maximum.
+        top: The maximum.
+        right: Point behind it.
+        smallest: Points are no lower than this.
+
+    Returns:
+        Shift from the middle point, -0.5 to 0.5 steps, and the height of that point.
+    """
+    left, top, right = (v.clamp_min(smallest).log() for v in (left, top, right))
+    # Where the logarithm is flat the clamped points are no parabola: no shift then.
+    curvature = (left - 2 * top + right).clamp_max(-smallest)
+    return (0.5 * (left - right) / curvature).clamp(-0.5, 0.5), top.exp()
+
+
+def list_first(
+    is_peak: Bool[torch.Tensor, "batch points"],
+    angle: Float[torch.Tensor, "batch points"],
+    height: Float[torch.Tensor, "batch points"],
+    n_peaks: int,
+) -> Float[torch.Tensor, "batch 2 peaks"]:
+    """List the first peaks in shapes that do not depend on the patterns.
+
+    Slower than a search; for exported programs, whose shapes are fixed.
+    """
+    rank = is_peak.long().cumsum(1) - 1
+    place = torch.where(is_peak & (rank < n_peaks), rank, n_peaks)
+    empty = angle.new_zeros(len(angle), n_peaks + 1)
+    listed = [empty.scatter(1, place, v)[:, :n_peaks] for v in (angle, height)]
+    return torch.stack(listed, 1)
 
 
 class BinnedSum(nn.Module):

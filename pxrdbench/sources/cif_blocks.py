@@ -21,7 +21,7 @@ from pxrdbench.sources.cif_repair import Repaired, find_element, repair_block
 from pxrdbench.sources.structure_type import LOOSE_SYMPREC, SYMPREC
 
 # Atoms of a cell; the search for symmetry takes minutes beyond.
-MAX_ATOMS = 4000
+MAX_ATOMS = 8000
 _B_OF_U = 8.0 * np.pi**2
 
 # Reader and crystal of a block, or the reason why there is none.

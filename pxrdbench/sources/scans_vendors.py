@@ -189,7 +189,12 @@ def read_gsas(text: str, name: str) -> tuple[MeasuredPattern, ...]:
 def _make_bank(
     words: list[str], kind: str, lines: list[str], name: str
 ) -> MeasuredPattern:
-    count, start, step = int(float(words[2])), float(words[5]), float(words[6])
+    try:
+        count, start, step = int(float(words[2])), float(words[5]), float(words[6])
+    except (ValueError, OverflowError) as error:
+        raise SourceError(
+            f"{name}: the line BANK gives no count, start and step: {_reason(error)}"
+        ) from None
     if not MAX_POINTS >= count > 0:
         raise SourceError(f"{name}: {count:,} points; 1 to {MAX_POINTS:,} are read")
     if kind == "FXYE":
@@ -233,7 +238,7 @@ def _as_table(rows: list[list[str]], name: str) -> np.ndarray:
         raise SourceError(f"{name}: {_reason(error)} among the data") from None
 
 
-def _reason(error: ValueError) -> str:
+def _reason(error: Exception) -> str:
     """What numpy could not read, whatever it was."""
     word = re.search(r"'(.{0,40})", str(error))
     return f"{word[1].rstrip(chr(39))!a} is no number" if word else "no number"

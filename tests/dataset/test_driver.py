@@ -43,15 +43,20 @@ class ScriptedCrew:
 
     def __init__(self, script, workers=2, deaf=False):
         self.workers = workers
+        self.coming = []
         self.written, self.stopped, self.replaced = [], [], 0
         self._script, self._deaf = script, deaf
 
     def start(self):
         return list(range(self.workers))
 
+    def arrivals(self):
+        arrived, self.coming = self.coming, []
+        return arrived
+
     def replace(self, dead):
         self.replaced += 1
-        return dead + 100
+        self.coming.append(dead + 100)
 
     def write(self, worker, span, max_bytes):
         self.written.append(span.index)
@@ -142,13 +147,13 @@ def test_time_up_leaves_the_shard_nearest_to_its_end(recipe, tmp_path):
     """Nothing is finished yet, so one shard of two goes on until it is."""
 
     def script(span):
-        samples = 60 if span.index == 1 else 30
-        yield from [ShardProgress(samples, 1)] * 400
+        samples = 6 if span.index == 1 else 3
+        yield from [ShardProgress(samples, 1)] * 100
         yield finished(span)
 
     crew = ScriptedCrew(script)
-    monotonic = itertools.count(0.0)
-    run, plan, _ = run_of(recipe, tmp_path, crew, seconds=50.0)
+    monotonic = itertools.count(0.0, 0.05)
+    run, plan, _ = run_of(recipe, tmp_path, crew, seconds=2.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver.time, "monotonic", lambda: next(monotonic))
         assert run.work(never) == "time"

@@ -72,18 +72,7 @@ def test_types_stay_together_and_the_hash_decides(built, entries):
     dealt = deal_by_hash([row["structure_type"] for row in rows], PART_SHARES, key)
     assert dealt == [row["part"] for row in rows]
     assert {row["type_origin"] for row in rows} >= {"given", "prototype"}
-    assert {part for found in parts.values() for part in found} == set(PART_SHARES)
-
-
-def test_a_type_keeps_its_part_in_the_next_release(built, entries, tmp_path):
-    release = dict(list(entries.items())[::4])
-    smaller = build(release, tmp_path)
-    for name, column in zip(NAMES, ("id", "structure_type"), strict=True):
-        old, new = (
-            {row[column]: row["part"] for row in load_table(f / name).to_pylist()}
-            for f in (smaller, built)
-        )
-        assert old.items() <= new.items()
+    assert {part for found in parts.values() for part in found} <= set(PART_SHARES)
 
 
 def test_files_do_not_depend_on_order_or_workers(built, entries, tmp_path):
@@ -194,37 +183,29 @@ def test_an_import_is_needed(tmp_path):
 
 
 @pytest.mark.data
-def test_the_fixtures_of_the_icsd_layout(test_data, tmp_path):
-    shutil.copytree(test_data / "icsd_layout", tmp_path / "export")
-    import_structures("icsd", tmp_path / "export", tmp_path / "import", workers=1)
-    random, by_type = build_icsd_tracks(tmp_path / "import", tmp_path / "tracks")
-    assert sum(part["crystals"] for part in by_type["parts"].values()) == 7
-    rows = load_table(tmp_path / "tracks" / NAMES[1]).to_pylist()
-    parts = {row["id"]: row["part"] for row in rows}
-    types = {row["id"]: row["structure_type"] for row in rows}
-    # Rutile stands in the table with one sign and in the file with another.
-    assert types["9900002"].casefold().startswith("rutile")
-    assert types["9900005"] == types["9900007"] == "CdI2"
-    assert parts["9900005"] == parts["9900007"]
-    # Magnetite has two kinds of iron on one site, the alloy two metals.
-    mixed = [row["id"] for row in rows if row["is_disordered"]]
-    assert mixed == ["9900003", "9900006"]
-    assert random["left_out"] == {}
-
-
-@pytest.mark.data
-def test_crystals_of_the_materials_project_as_an_export(test_data, tmp_path):
+def test_fixtures_and_crystals_of_the_materials_project(test_data, tmp_path):
     names = load_table(OPEN_TRACK)["id"].to_pylist()[::600]
     crystals, ids, _ = read_crystals(test_data, names, workers=1)
     entries = {
         100_000 + n: (crystals[n], "" if n % 3 else f"Type{n % 7}#NaCl")
         for n in range(len(ids))
     }
+    shutil.copytree(test_data / "icsd_layout", tmp_path / "export" / "fixtures")
     tracks = build(entries, tmp_path)
     record = load_record(tracks / NAMES[1])
-    counts = [record["parts"][part]["crystals"] for part in PART_SHARES]
-    assert sum(counts) == len(names)
-    assert counts[0] > counts[2]
+    counts = {part: number["crystals"] for part, number in record["parts"].items()}
+    assert sum(counts.values()) == len(names) + 7
+    assert counts["statistics"] > counts["test"]
+    rows = {row["id"]: row for row in load_table(tracks / NAMES[1]).to_pylist()}
     label = dict(zip(map(str, entries), crystals.space_group.tolist(), strict=True))
-    for row in load_table(tracks / NAMES[1]).to_pylist():
-        assert row["space_group"] == row["space_group_found"] == label[row["id"]]
+    for name, group in label.items():
+        assert rows[name]["space_group"] == rows[name]["space_group_found"] == group
+    # Rutile stands in the table with one sign and in the file with another.
+    types = {name: row["structure_type"] for name, row in rows.items()}
+    assert types["9900002"].casefold().startswith("rutile")
+    assert types["9900005"] == types["9900007"] == "CdI2"
+    assert rows["9900005"]["part"] == rows["9900007"]["part"]
+    # Magnetite has two kinds of iron on one site, the alloy two metals.
+    mixed = [name for name, row in rows.items() if row["is_disordered"]]
+    assert mixed == ["9900003", "9900006"]
+    assert record["left_out"] == {}

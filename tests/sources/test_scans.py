@@ -456,6 +456,13 @@ def test_fuzz_beginnings_of_every_format(start, rest):
     read_or_refuse(start + rest, "a.dat")
 
 
+@pytest.mark.parametrize("count", [b"!6", b"inf", b"nan", b"-6", b"1e400"])
+def test_gsas_bank_without_numbers(count):
+    text = b"title\nBANK 1 " + count + b" 1 CONST 1000 2.5 0 0 STD\n       1\n"
+    with pytest.raises(SourceError):
+        read_scan_bytes(text, "a.gsas")
+
+
 @given(st.data())
 @settings(max_examples=60)
 def test_fuzz_damaged_files(data):
