@@ -79,6 +79,21 @@ def split_export(
     console.print(f'datasets.load_dataset("{out}") opens it')
 
 
+@split_app.command("check")
+def split_check(track: TrackArgument) -> None:
+    """Render the frozen patterns, and compare with those that were published."""
+    from pxrdbench.dataset.pattern_digest import check_patterns
+    from pxrdbench.dataset.split import find_track, load_record
+
+    found = find_track(track)
+    for part in load_record(found)["frozen_parts"]:
+        with live_line("check") as line:
+            line(f"{track} {part}")
+            same = check_patterns(found, part)
+        told = "to the last bit" if same else "within the tolerance of other machines"
+        console.print(f"[green]sound[/]: {track} {part}, the same {told}")
+
+
 @split_app.command("audit")
 def split_audit(
     tracks: Annotated[

@@ -175,6 +175,29 @@ def test_a_built_track_is_a_track(built):
     assert rows[:3]["intensity"].shape == (3, 8501)
 
 
+def test_the_verbs(built, tmp_path):
+    from typer.testing import CliRunner
+
+    from pxrdbench.cli import app
+
+    def run(*arguments):
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        return result.exit_code, " ".join(result.output.split())
+
+    imported = built.parent / "import"
+    code, told = run("split", "build", "icsd", imported, "--out", tmp_path)
+    assert code == 0
+    assert "icsd/structure-type" in told
+    forms = [folder / NAMES[1] / "public.json" for folder in (built, tmp_path)]
+    code, told = run("split", "build", "compare", *forms)
+    assert (code, told.startswith("the same: ")) == (0, True)
+    other = built / NAMES[0] / "public.json"
+    code, told = run("split", "build", "compare", forms[0], other)
+    assert (code, told.startswith("track: ")) == (1, True)
+    code, told = run("split", "show", tmp_path / NAMES[0])
+    assert "licensed crystals: not to be passed on" in told
+
+
 def test_an_import_is_needed(tmp_path):
     with pytest.raises(SourceError, match="no finished import"):
         build_icsd_tracks(tmp_path, tmp_path / "out")
