@@ -139,8 +139,6 @@ def draw_calibration(bins: Sequence[Bin], edges: Sequence[float]) -> str:
 
 def draw_by_peaks(bins: Sequence[Bin]) -> str:
     """Draw accuracy by the number of reflections in the pattern."""
-    if not bins:
-        return "<p>Nobody knows the reflections of measured patterns.</p>"
     with drawing("peaks", 4.6) as (figure, axes, svg):
         places = np.arange(len(bins), dtype=float)
         _draw_bins(axes, places, bins)

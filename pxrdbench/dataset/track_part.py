@@ -108,10 +108,10 @@ class MeasuredPart:
         structure_type: Name of the mineral: patterns of one are no independent
             witnesses.
         intensity: Patterns on the grid, with a maximum of one.
-        mask: Points that were measured; the others are zero.
         grid: Angles of the patterns.
         radiation: What they were measured with.
         restricted: Whether they must stay where they are.
+        mask: Points that were measured; the others are zero. None if all were.
     """
 
     name: str
@@ -122,10 +122,10 @@ class MeasuredPart:
     space_group: Int16[np.ndarray, " patterns"]
     structure_type: tuple[str, ...]
     intensity: Float32[np.ndarray, "patterns points"]
-    mask: Bool[np.ndarray, "patterns points"]
     grid: TwoThetaGrid
     radiation: Radiation
     restricted: bool = False
+    mask: Bool[np.ndarray, "patterns points"] | None = None
     # Nobody knows the reflections of a measured pattern.
     peaks: None = None
 
@@ -175,7 +175,7 @@ class MeasuredPart:
             crystallite_size_nm=np.full(len(rows), np.nan),  # nobody knows it
             index=rows,
             ids=tuple(self.ids[row] for row in rows),
-            mask=self.mask[rows],
+            mask=None if self.mask is None else self.mask[rows],
         )
 
 

@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # Samples that are mixed one by one: 32 blocks, 11 MB of stored peaks.
-_BUFFER = 8192
+BUFFER = 8192
 
 
 class _Part(NamedTuple):
@@ -252,13 +252,17 @@ class PatternLoader:
         """Read, label and move one batch to torch; runs in a loader's thread."""
         started = time.thread_time()
         parts = [batch for part in self._parts(spans) for batch in self._read(part)]
-        batch = make_torch_batch(
-            parts, self.classes, self._transform, pin_memory=self._pin_memory
-        )
+        batch = self._collate(parts)
         with self._lock:
             self._made += sum(len(part) for part in parts)
             self._cpu_seconds += time.thread_time() - started
         return batch
+
+    def _collate(self, parts: list[Batch]) -> TorchBatch:
+        """Label samples and move them to torch as one batch."""
+        return make_torch_batch(
+            parts, self.classes, self._transform, pin_memory=self._pin_memory
+        )
 
     def _parts(self, spans: list[tuple[int, int]]) -> Iterator[_Part]:
         """Samples at positions of the common order, by passes."""
@@ -310,7 +314,7 @@ def make_loader(
     classes: Sequence[int] | None = None,
     seed: int = 0,
     shuffle: bool = True,
-    buffer: int = _BUFFER,
+    buffer: int = BUFFER,
     workers: int = 0,
     prefetch: int = 2,
     passes: int | None = None,

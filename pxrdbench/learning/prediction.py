@@ -276,7 +276,7 @@ def predict_scan_logits(
     intensity = np.stack([scan.intensity for scan in scans])
     if getattr(classifier.checkpoint, "mask", False):
         mask = np.stack([scan.is_measured for scan in scans])
-        logits = classifier.predict(intensity, mask)  # type: ignore[call-arg]
+        logits = classifier.predict(intensity, mask)
     else:
         logits = classifier.predict(intensity)
     return logits.astype(np.float64)

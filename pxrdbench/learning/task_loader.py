@@ -1,7 +1,7 @@
 """Batches for a step of training: patterns, labels, and what other tasks need."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,11 +9,11 @@ from jaxtyping import Float, Int64
 
 from pxrdbench.dataset.batch import Batch, BatchSource
 from pxrdbench.learning.loader import (
+    BUFFER,
     UNCOVERED,
     PatternLoader,
     TorchBatch,
     label_of,
-    make_torch_batch,
 )
 from pxrdbench.learning.tasks import TaskSet, find_numbers
 
@@ -61,18 +61,12 @@ class StepLoader(PatternLoader):
 
     tasks: TaskSet | None = None
 
-    def _make(self, ranges: list[Any]) -> TorchBatch:
-        """Read one batch; runs in a loader's thread."""
-        if self.tasks is None or not self.tasks.needs_numbers:
-            batch = super()._make(ranges)
-            return StepBatch(*batch)  # type: ignore[return-value]  # what a step reads
-        parts = []
-        for epoch, start, stop in ranges:
-            redraw = getattr(self._source, "with_epoch", None)
-            source = redraw(epoch) if epoch and redraw else self._source
-            parts.append(source.batch(start, stop - start))
-        batch = make_torch_batch(parts, self.classes, self._transform)
-        return StepBatch(*batch, _numbers(parts, self.classes))  # type: ignore[return-value]  # as above
+    def _collate(self, parts: list[Batch]) -> TorchBatch:
+        """Put samples together; numbers too where a task needs them."""
+        batch = StepBatch(*super()._collate(parts))
+        if self.tasks is not None and self.tasks.needs_numbers:
+            batch = batch._replace(numbers=_numbers(parts, self.classes))
+        return batch  # type: ignore[return-value]  # what a step reads
 
 
 def _numbers(parts: Sequence[Batch], classes: Sequence[int]) -> torch.Tensor:
@@ -102,10 +96,15 @@ def make_step_loader(
         classes=tasks.space_groups,
         seed=seed,
         shuffle=True,
+        buffer=BUFFER,
         workers=workers,
         prefetch=prefetch,
         passes=None,
         first_pattern=first_pattern,
+        # The source of a run on several GPUs deals its batches out itself.
+        rank=0,
+        world_size=1,
+        pin_memory=torch.cuda.is_available(),
         transform=transform,
     )
     loader.tasks = tasks
