@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pxrdbench.dataset.batch import Batch as Batch
     from pxrdbench.dataset.recipe import Recipe as Recipe
     from pxrdbench.dataset.shard_set import ShardSet as ShardSet
-    from pxrdbench.dataset.split import load_split as load_split
     from pxrdbench.dataset.split import load_track as load_track
+    from pxrdbench.dataset.split_loader import load_split as load_split
     from pxrdbench.diffraction.pattern import PeakBatch as PeakBatch
     from pxrdbench.diffraction.pattern import Radiation as Radiation
     from pxrdbench.diffraction.pattern import TwoThetaGrid as TwoThetaGrid
@@ -35,7 +35,15 @@ if TYPE_CHECKING:
     from pxrdbench.diffraction.profile import render as render
     from pxrdbench.errors import PxrdbenchError as PxrdbenchError
     from pxrdbench.learning.loader import make_loader as make_loader
+    from pxrdbench.learning.prediction import Prediction as Prediction
+    from pxrdbench.learning.prediction import predict as predict
     from pxrdbench.learning.registry import build_model as build_model
+    from pxrdbench.sources.scans import MeasuredPattern as MeasuredPattern
+    from pxrdbench.sources.scans import read_scan as read_scan
+    from pxrdbench.sources.structure_import import (
+        import_structures as import_structures,
+    )
+    from pxrdbench.sources.structure_import import load_import as load_import
 
 __version__ = "0.1.0"
 
@@ -48,14 +56,20 @@ _HOME = {
     "CrystalBatch": "crystal.structure",
     "draw_crystals": "crystal.generator",
     "evaluate": "benchmark.evaluation",
+    "import_structures": "sources.structure_import",
+    "load_import": "sources.structure_import",
     "load_prior": "crystal.prior",
-    "load_split": "dataset.split",
+    "load_split": "dataset.split_loader",
     "load_track": "dataset.split",
     "make_loader": "learning.loader",
+    "MeasuredPattern": "sources.scans",
     "PeakBatch": "diffraction.pattern",
+    "predict": "learning.prediction",
+    "Prediction": "learning.prediction",
     "Prior": "crystal.prior",
     "PxrdbenchError": "errors",
     "Radiation": "diffraction.pattern",
+    "read_scan": "sources.scans",
     "Recipe": "dataset.recipe",
     "render": "diffraction.profile",
     "ShardSet": "dataset.shard_set",

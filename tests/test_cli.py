@@ -27,7 +27,8 @@ def test_version():
 def test_every_verb_has_help():
     for verb in (
         "demo", "generate", "train", "eval", "verify", "bench", "models",
-        "prior fit", "prior show", "split list",
+        "prior fit", "prior show", "split list", "split show", "split audit",
+        "split export",
     ):  # fmt: skip
         result = CliRunner().invoke(app, [*verb.split(), "--help"])
         assert result.exit_code == 0
@@ -52,6 +53,8 @@ def test_every_verb_has_help():
         (["prior", "fit", "--cif", ".", "--out", "p.npz"], "no .cif file"),
         (["prior", "fit", "gone.parquet", "--out", "p.npz"], "gone.parquet"),
         (["submit"], "--template"),
+        (["split", "show", "open/no-such"], "open/structure-type"),
+        (["split", "audit", "icsd/random"], "split build"),
     ],
 )
 def test_bad_input_is_one_clear_sentence(arguments, told, tmp_path, monkeypatch):

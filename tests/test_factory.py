@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measure_kills import run_killed
 
 from pxrdbench.dataset.manifest import Manifest
 from pxrdbench.dataset.packing import pack_peaks
@@ -19,7 +21,9 @@ from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.shard_set import ShardSet
 from pxrdbench.dataset.verify import verify_shards
 from pxrdbench.errors import ShardError
-from pxrdbench.factory import GenerateConfig, _Crew, _Signals, generate
+from pxrdbench.factory import GenerateConfig, generate
+from pxrdbench.factory.ray_session import RaySession
+from pxrdbench.factory.run import _Signals
 
 SHARD_SAMPLES = 800
 SAMPLES = 3000  # the last shard is shorter
@@ -44,13 +48,10 @@ def recipe():
 
 
 @pytest.fixture(scope="module")
-def ray_session(recipe, tmp_path_factory):
+def ray_session():
     """One Ray for the runs in this process, started as `generate` starts it."""
-    config = GenerateConfig(recipe, tmp_path_factory.mktemp("ray"), workers=2)
-    with _Crew(config, 256):
-        import ray
-
-        yield ray
+    with RaySession(2) as session:
+        yield session.ray
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +72,7 @@ def files_of(folder):
     return {
         path.name: path.read_bytes()
         for path in sorted(folder.iterdir())
-        if path.name != ".lock"
+        if path.name not in {".lock", "log.jsonl"}
     }
 
 
@@ -205,7 +206,7 @@ def test_error_in_a_worker_arrives(recipe, ray_session, tmp_path):
         if progress.phase == "starting":
             shutil.rmtree(out)
 
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(ShardError, match=r"set cannot be written \(No such file"):
         generate(config, remove_folder)
 
 
@@ -275,6 +276,17 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(
     assert again.samples == done + 1000
     assert not [name for name in files_of(tmp_path) if name.endswith(".part")]
     assert verify_shards(tmp_path, sample=0).leftovers == ()
+
+
+@pytest.mark.slow
+def test_driver_killed_again_and_again_changes_no_byte(two_workers, tmp_path):
+    """Twice here; `tests/measure_kills.py` does it twenty times."""
+    out = tmp_path / "set"
+    moments = run_killed(
+        out, SAMPLES, SHARD_SAMPLES, 2, 2, random.Random(1), lambda _: None
+    )
+    assert len(moments) == 2
+    assert files_of(out) == files_of(two_workers[0])
 
 
 def test_interrupt_ends_cleanly(tmp_path):

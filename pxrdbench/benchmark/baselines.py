@@ -11,7 +11,12 @@ from pxrdbench.benchmark import metrics
 from pxrdbench.benchmark.intervals import ClusterBootstrap, Estimate, mcnemar_exact
 from pxrdbench.benchmark.predictions import Predictions
 from pxrdbench.benchmark.record import Baseline, Comparison
-from pxrdbench.dataset.split import TrackPart, available_tracks, load_table
+from pxrdbench.dataset.split import (
+    MeasuredPart,
+    TrackPart,
+    available_tracks,
+    load_table,
+)
 from pxrdbench.errors import SplitError
 
 TOP = (1, 5, 10)
@@ -22,18 +27,20 @@ _EMBEDDED_PRIOR = "open-v0"
 
 
 def class_frequencies(
-    predictions: Predictions, track: TrackPart
+    predictions: Predictions, track: TrackPart | MeasuredPart
 ) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Find how often each group occurs in training, and where that is known from."""
     shares = np.zeros(231)
     if predictions.class_frequencies is not None:
         shares[list(predictions.space_groups)] = predictions.class_frequencies
         return shares / shares.sum(), "class frequencies of the model's training data"
-    counts, source = _statistics_counts(track)
+    counts, source = statistics_counts(track)
     return counts / counts.sum(), source
 
 
-def _statistics_counts(track: TrackPart) -> tuple[Float64[np.ndarray, " 231"], str]:
+def statistics_counts(
+    track: TrackPart | MeasuredPart,
+) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Count groups in the track's statistics part, else in the embedded prior."""
     if track.name in available_tracks():
         try:
@@ -90,7 +97,7 @@ def _baseline(
     comparisons: dict[str, Comparison] = {}
     for k in TOP:
         estimate = bootstrap.estimate(metrics.mean_score(rank <= k))
-        comparison = _compare(model_rank <= k, rank <= k, bootstrap)
+        comparison = compare_hits(model_rank <= k, rank <= k, bootstrap)
         if estimate is not None and comparison is not None:
             estimates[f"top_{k}"] = estimate
             comparisons[f"top_{k}"] = comparison
@@ -105,11 +112,12 @@ def _baseline(
     )
 
 
-def _compare(
+def compare_hits(
     model: Bool[np.ndarray, " crystals"],
     baseline: Bool[np.ndarray, " crystals"],
     bootstrap: ClusterBootstrap,
 ) -> Comparison | None:
+    """Compare two systems crystal by crystal: difference, interval, McNemar."""
     gain = model.astype(np.float64) - baseline
     difference = bootstrap.estimate(metrics.mean_score(gain, lowest=-1.0))
     if difference is None:

@@ -1,6 +1,5 @@
 """From a model to numbers: predict a track, score what was predicted, report."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,8 @@ from jaxtyping import Float32, Float64
 from pxrdbench.benchmark.predictions import Predictions, pack_logits
 from pxrdbench.benchmark.record import Evaluation
 from pxrdbench.benchmark.scoring import score
-from pxrdbench.dataset.split import TrackPart, load_track
+from pxrdbench.benchmark.track_input import TrackInput
+from pxrdbench.dataset.split import MeasuredPart, TrackPart, find_track, load_track
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
 
@@ -33,14 +33,10 @@ __all__ = [
 
 DEFAULT_TRACK = "aflow/prototypes"
 
-# Mean wavelengths nearer than this are one radiation: Kα1 and the Kα doublet of
-# copper are 0.08 % apart, copper and any other anode more than 8 %.
-_SAME_WAVELENGTH = 0.005
-
 
 def evaluate(
     model: "Path | str | Classifier | Predictions",
-    track: str | TrackPart = DEFAULT_TRACK,
+    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
     part: str = "test",
     out: Path | str | None = None,
     *,
@@ -53,7 +49,8 @@ def evaluate(
     Args:
         model: Path of a checkpoint (``.pt``) or of stored predictions (``.h5``), a
             classifier, or predictions.
-        track: Name of a track, see ``available_tracks``, or a loaded part.
+        track: Name of a track, see ``available_tracks``, the folder of one that was
+            built from licensed data or measured patterns, or a loaded part.
         part: Part of the track, if it is given by name.
         out: Folder for ``predictions.h5``, ``evaluation.json`` and ``report.html``;
             nothing is written if None.
@@ -66,7 +63,7 @@ def evaluate(
         EvaluationError: If the model or the predictions do not belong to the track.
         SplitError: If the track is unknown.
     """
-    loaded = load_track(track, part) if isinstance(track, str) else track
+    loaded = load_part(track, part)
     predictions = _find_predictions(model, loaded, model_name, batch_size, on_progress)
     evaluation = score(predictions, loaded)
     if out is not None:
@@ -80,9 +77,22 @@ def evaluate(
     return evaluation
 
 
+def load_part(
+    track: str | Path | TrackPart | MeasuredPart, part: str
+) -> TrackPart | MeasuredPart:
+    """Load a part by the name or folder of its track, or take it as it is.
+
+    Raises:
+        SplitError: If there is no such track or part.
+    """
+    if isinstance(track, str | Path):
+        return load_track(find_track(str(track)), part)
+    return track
+
+
 def _find_predictions(
     model: "Path | str | Classifier | Predictions",
-    track: TrackPart,
+    track: TrackPart | MeasuredPart,
     model_name: str | None,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None,
@@ -182,7 +192,7 @@ def _training_frequencies(prior_digest: str) -> dict[int, float] | None:
 
 def predict_track(
     classifier: "Classifier",
-    track: TrackPart,
+    track: TrackPart | MeasuredPart,
     description: "ModelDescription | None" = None,
     *,
     batch_size: int = 256,
@@ -190,7 +200,8 @@ def predict_track(
 ) -> Predictions:
     """Ask a model about every crystal of a track.
 
-    Patterns are resampled to the grid the model reads, where the two differ.
+    Patterns are made on the grid and with the radiation that the model reads, where
+    they differ from the track's: see ``TrackInput``.
 
     Args:
         classifier: The model.
@@ -201,18 +212,21 @@ def predict_track(
         on_progress: Called with patterns done and patterns in total.
 
     Raises:
-        EvaluationError: If the model reads angles that the track lacks or another
-            radiation, or gives logits of another shape.
+        EvaluationError: If the model reads angles that the track lacks, or gives
+            logits of another shape.
     """
     known = describe_model(classifier) if description is None else description
-    _check_input(classifier.grid, known.radiation, track)
+    takes_mask = bool(getattr(classifier, "takes_mask", False))
+    source = TrackInput.match(
+        track, classifier.grid, known.radiation, takes_mask=takes_mask
+    )
     n = len(track.ids)
     rows = []
     for start in range(0, n, batch_size):
         count = min(batch_size, n - start)
-        intensity = track.batch(start, count).intensity
-        patterns = resample(intensity, track.grid, classifier.grid)
-        logits = np.asarray(classifier.predict(patterns))
+        patterns, mask = source.batch(start, count)
+        extra = (mask,) if takes_mask else ()
+        logits = np.asarray(classifier.predict(patterns, *extra))
         if logits.shape != (count, len(classifier.space_groups)):
             raise EvaluationError(
                 f"the model gives logits of shape {logits.shape} for {count} patterns "
@@ -221,6 +235,7 @@ def predict_track(
         rows.append(pack_logits(logits))
         if on_progress is not None:
             on_progress(start + count, n)
+    how = {"patterns": source.method} if source.method else {}
     classes = tuple(int(number) for number in classifier.space_groups)
     return Predictions(
         ids=tuple(track.ids),
@@ -233,8 +248,8 @@ def predict_track(
         model_name=known.name,
         model_digest=known.digest,
         class_frequencies=known.frequencies_of(classes),
-        restricted=known.restricted,
-        provenance=known.provenance,
+        restricted=known.restricted or track.restricted,
+        provenance={**known.provenance, **how},
     )
 
 
@@ -250,27 +265,3 @@ def resample(
     rows = np.array([np.interp(wanted, angles, row) for row in intensity], np.float32)
     largest = rows.max(axis=1, keepdims=True)
     return np.asarray(np.divide(rows, largest, out=rows, where=largest > 0.0))
-
-
-def _check_input(
-    wanted: TwoThetaGrid, radiation: Radiation | None, track: TrackPart
-) -> None:
-    """Refuse a model that reads what the track's patterns do not hold."""
-    given, slack = track.grid, 1e-9
-    if wanted.start < given.start - slack or wanted.stop > given.stop + slack:
-        raise EvaluationError(
-            f"the model reads {wanted.start}-{wanted.stop} degrees, the track "
-            f"{track.name} holds {given.start}-{given.stop}"
-        )
-    if radiation is None:
-        return
-    read, measured = _mean_wavelength(radiation), _mean_wavelength(track.radiation)
-    if abs(read / measured - 1.0) > _SAME_WAVELENGTH:
-        raise EvaluationError(
-            f"the model reads patterns of {read:.4f} angstrom, the track "
-            f"{track.name} has {measured:.4f}"
-        )
-
-
-def _mean_wavelength(radiation: Radiation) -> float:
-    return math.fsum(length * weight for length, weight in radiation.lines)

@@ -1,13 +1,6 @@
-"""Figures of a report as inline SVG whose colours and fonts are those of the page.
+"""Figures of a report, one function each."""
 
-Matplotlib draws; the colours it is given are placeholders that become CSS variables
-afterwards, so that one drawing serves light and dark pages.
-"""
-
-import io
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,39 +8,32 @@ from jaxtyping import Float32
 
 from pxrdbench.benchmark.intervals import Estimate
 from pxrdbench.benchmark.record import Baseline, Bin
+from pxrdbench.benchmark.svg import (
+    BASELINE,
+    INK,
+    LINE,
+    MODEL,
+    MUTED,
+    ON_MODEL,
+    drawing,
+)
 from pxrdbench.diffraction.pattern import TwoThetaGrid
-
-# Placeholder colours, and the CSS variables of report.css that replace them.
-_INK, _MUTED, _LINE = "#010203", "#010204", "#010205"
-_MODEL, _BASELINE, _ON_MODEL = "#010206", "#010207", "#010208"
-_VARIABLES = {
-    _INK: "var(--ink)",
-    _MUTED: "var(--muted)",
-    _LINE: "var(--line)",
-    _MODEL: "var(--model)",
-    _BASELINE: "var(--baseline)",
-    _ON_MODEL: "var(--on-model)",
-}
-# Inches at 72 units: 420 units wide, near the width of a phone, so that type stays
-# legible there; wider pages set two figures side by side.
-_WIDTH = 420 / 72
-_TEXT_SIZE = 13.0
 
 
 def draw_top_k(curve: Sequence[Estimate], baselines: Sequence[Baseline]) -> str:
     """Draw the accuracy of the first k guesses, with the guesses by frequency."""
-    with _figure("top-k", 3.9) as (figure, axes, svg):
+    with drawing("top-k", 3.9) as (figure, axes, svg):
         k = np.arange(1, len(curve) + 1)
         low, high = ([100 * e.low for e in curve], [100 * e.high for e in curve])
-        axes.fill_between(k, low, high, color=_MODEL, alpha=0.18, linewidth=0)
+        axes.fill_between(k, low, high, color=MODEL, alpha=0.18, linewidth=0)
         model = [100 * e.value for e in curve]
-        axes.plot(k, model, color=_MODEL, linewidth=2.2, marker="o", markersize=4)
-        ends = [(model[-1], "model", _MODEL)]
+        axes.plot(k, model, color=MODEL, linewidth=2.2, marker="o", markersize=4)
+        ends = [(model[-1], "model", MODEL)]
         for baseline, style in zip(baselines, ("-", (0, (4, 3))), strict=False):
             values = [100 * v for v in baseline.top_k[: len(curve)]]
-            axes.plot(k, values, color=_BASELINE, linewidth=1.6, linestyle=style)
+            axes.plot(k, values, color=BASELINE, linewidth=1.6, linestyle=style)
             name = "hindsight" if baseline.name == "hindsight" else "class order"
-            ends.append((values[-1], name, _BASELINE))
+            ends.append((values[-1], name, BASELINE))
         _label_ends(axes, len(curve) + 0.9, ends)
         axes.set_xlim(0.5, len(curve) + 0.5)
         axes.set_ylim(0, 100)
@@ -61,14 +47,14 @@ def draw_top_k(curve: Sequence[Estimate], baselines: Sequence[Baseline]) -> str:
 
 def draw_systems(estimates: Sequence[tuple[str, Estimate, int]]) -> str:
     """Draw top-1 accuracy by crystal system as bars with intervals."""
-    with _figure("systems", 0.46 * len(estimates) + 0.7) as (figure, axes, svg):
+    with drawing("systems", 0.46 * len(estimates) + 0.7) as (figure, axes, svg):
         y = np.arange(len(estimates))[::-1]
         values = np.array([100 * e.value for _, e, _ in estimates])
         lows = values - [100 * e.low for _, e, _ in estimates]
         highs = np.array([100 * e.high for _, e, _ in estimates]) - values
-        axes.barh(y, values, height=0.62, color=_MODEL, alpha=0.85)
+        axes.barh(y, values, height=0.62, color=MODEL, alpha=0.85)
         axes.errorbar(
-            values, y, xerr=[lows, highs], fmt="none", ecolor=_INK, elinewidth=1.4
+            values, y, xerr=[lows, highs], fmt="none", ecolor=INK, elinewidth=1.4
         )
         for row, (_, estimate, n) in zip(y, estimates, strict=True):
             axes.annotate(
@@ -76,10 +62,10 @@ def draw_systems(estimates: Sequence[tuple[str, Estimate, int]]) -> str:
                 (1.02, row),
                 xycoords=("axes fraction", "data"),
                 va="center",
-                color=_MUTED,
+                color=MUTED,
             )
         axes.set_yticks(y, [name for name, _, _ in estimates])
-        axes.tick_params(axis="y", length=0, labelcolor=_INK)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_xlim(0, max(10.0, float(np.max(values + highs)) * 1.02))
         axes.set_xlabel("top-1 accuracy [%]")
         axes.grid(axis="x")
@@ -94,7 +80,7 @@ def draw_confusion(cells: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """Draw how often crystals of one system are taken for another, in % of a row."""
     from matplotlib.patches import Rectangle
 
-    with _figure("confusion", 5.6) as (figure, axes, svg):
+    with drawing("confusion", 5.6) as (figure, axes, svg):
         counts = np.array(cells, dtype=float)
         totals = counts.sum(axis=1, keepdims=True)
         shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
@@ -104,10 +90,10 @@ def draw_confusion(cells: Sequence[Sequence[int]], names: Sequence[str]) -> str:
                 share = shares[i, j]
                 # Opacity, not a colour map: the same cells suit light and dark.
                 axes.add_patch(
-                    Rectangle((j, i), 1, 1, facecolor=_MODEL, alpha=float(share))
+                    Rectangle((j, i), 1, 1, facecolor=MODEL, alpha=float(share))
                 )
                 if counts[i, j]:
-                    colour = _ON_MODEL if share > 0.7 else _INK
+                    colour = ON_MODEL if share > 0.7 else INK
                     text = f"{100 * share:.0f}" if share >= 0.005 else "<1"
                     axes.text(
                         j + 0.5, i + 0.5, text, ha="center", va="center", color=colour
@@ -118,10 +104,10 @@ def draw_confusion(cells: Sequence[Sequence[int]], names: Sequence[str]) -> str:
         short = [name[:4] + "." if len(name) > 5 else name for name in names]
         axes.set_xticks(centres, short)
         axes.set_yticks(centres, names)
-        axes.tick_params(length=0, labelcolor=_INK)
+        axes.tick_params(length=0, labelcolor=INK)
         for edge in range(n + 1):
-            axes.axhline(edge, color=_LINE, linewidth=0.8)
-            axes.axvline(edge, color=_LINE, linewidth=0.8)
+            axes.axhline(edge, color=LINE, linewidth=0.8)
+            axes.axvline(edge, color=LINE, linewidth=0.8)
         axes.set_xlabel("guessed crystal system")
         axes.set_ylabel("true crystal system")
         axes.spines[:].set_visible(False)
@@ -131,15 +117,13 @@ def draw_confusion(cells: Sequence[Sequence[int]], names: Sequence[str]) -> str:
 
 def draw_calibration(bins: Sequence[Bin], edges: Sequence[float]) -> str:
     """Draw accuracy against stated confidence, with the number of crystals."""
-    with _figure("calibration", 5.6) as (figure, axes, svg):
-        axes.plot(
-            [0, 100], [0, 100], color=_MUTED, linewidth=1.2, linestyle=(0, (4, 3))
-        )
+    with drawing("calibration", 5.6) as (figure, axes, svg):
+        axes.plot([0, 100], [0, 100], color=MUTED, linewidth=1.2, linestyle=(0, (4, 3)))
         axes.stairs(
             _histogram(bins, edges),
             np.array(edges) * 100,
             fill=True,
-            color=_MODEL,
+            color=MODEL,
             alpha=0.14,
             linewidth=0,
         )
@@ -155,7 +139,7 @@ def draw_calibration(bins: Sequence[Bin], edges: Sequence[float]) -> str:
 
 def draw_by_peaks(bins: Sequence[Bin]) -> str:
     """Draw accuracy by the number of reflections in the pattern."""
-    with _figure("peaks", 4.6) as (figure, axes, svg):
+    with drawing("peaks", 4.6) as (figure, axes, svg):
         places = np.arange(len(bins), dtype=float)
         _draw_bins(axes, places, bins)
         axes.set_xticks(
@@ -175,27 +159,66 @@ def draw_by_peaks(bins: Sequence[Bin]) -> str:
     return svg.text
 
 
+def draw_by_property(
+    bins: Sequence[Bin], names: Sequence[str], label: str, name: str
+) -> str:
+    """Draw how many crystals each bin holds, right ones below, and its error rate.
+
+    Args:
+        bins: Ascending.
+        names: What to write below each bin.
+        label: Of the abscissa.
+        name: Unique among the figures of a page.
+    """
+    with drawing(name, 5.6, rows=2) as (figure, (upper, lower), svg):
+        x = np.arange(len(bins), dtype=float)
+        totals = np.array([item.crystals for item in bins])
+        right = np.array([item.crystals * item.top_1.value for item in bins])
+        upper.bar(x, right, width=0.9, color=MODEL)
+        upper.bar(x, totals - right, width=0.9, bottom=right, color=MUTED, alpha=0.3)
+        upper.set_ylabel("crystals")
+        error = np.array([100 * (1 - item.top_1.value) for item in bins])
+        low = error - [100 * (1 - item.top_1.high) for item in bins]
+        high = np.array([100 * (1 - item.top_1.low) for item in bins]) - error
+        lower.errorbar(
+            x, error, yerr=[low, high], fmt="o", color=MODEL, markersize=6,
+            ecolor=INK, elinewidth=1.3, zorder=3,
+        )  # fmt: skip
+        lower.set_ylim(0, 104)  # whole dots at 100 %
+        lower.set_ylabel("error [%]")
+        lower.set_xlabel(label)
+        lower.set_xticks(
+            x, names, rotation=55, ha="right",
+            rotation_mode="anchor", fontsize=11,
+        )  # fmt: skip
+        for axes in (upper, lower):
+            axes.grid(axis="y")
+            axes.set_xlim(-0.6, len(bins) - 0.4)
+        figure.subplots_adjust(left=0.16, right=0.98, bottom=0.24, top=0.97)
+    return svg.text
+
+
 def draw_groups(rows: Sequence[tuple[str, int, int]]) -> str:
     """Draw how many crystals of each group there are and how many are right.
 
     Args:
         rows: Name, crystals and right first guesses of each group.
     """
-    with _figure("groups", 4.6) as (figure, axes, svg):
+    with drawing("groups", 4.6) as (figure, axes, svg):
         y = np.arange(len(rows))[::-1]
         totals = [total for _, total, _ in rows]
-        axes.barh(y, totals, height=0.66, color=_MUTED, alpha=0.28)
-        axes.barh(y, [right for _, _, right in rows], height=0.66, color=_MODEL)
+        axes.barh(y, totals, height=0.66, color=MUTED, alpha=0.28)
+        axes.barh(y, [right for _, _, right in rows], height=0.66, color=MODEL)
         for place, (_, total, right) in zip(y, rows, strict=True):
             axes.annotate(
                 f"{100 * right / total:.0f} %",
                 (1.02, place),
                 xycoords=("axes fraction", "data"),
                 va="center",
-                color=_MUTED,
+                color=MUTED,
             )
         axes.set_yticks(y, [name for name, _, _ in rows])
-        axes.tick_params(axis="y", length=0, labelcolor=_INK)
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_xlim(0, 1.02 * max(totals))
         axes.set_xlabel("crystals")
         axes.grid(axis="x")
@@ -219,11 +242,11 @@ def draw_pattern(
     angles = grid.angles()[: n * stride].reshape(n, stride)
     rows = intensity[: n * stride].reshape(n, stride)
     place = rows.argmax(axis=1)
-    with _figure(name, 1.7) as (figure, axes, svg):
+    with drawing(name, 1.7) as (figure, axes, svg):
         axes.plot(
             angles[np.arange(n), place],
             rows[np.arange(n), place],
-            color=_INK,
+            color=INK,
             linewidth=1.0,
         )
         axes.set_xlim(grid.start, grid.stop)
@@ -240,8 +263,8 @@ def _draw_bins(axes: Any, x: Any, bins: Sequence[Bin]) -> None:
     low = values - [100 * item.top_1.low for item in bins]
     high = np.array([100 * item.top_1.high for item in bins]) - values
     axes.errorbar(
-        x, values, yerr=[low, high], fmt="o", color=_MODEL, markersize=7,
-        ecolor=_INK, elinewidth=1.4, zorder=3,
+        x, values, yerr=[low, high], fmt="o", color=MODEL, markersize=7,
+        ecolor=INK, elinewidth=1.4, zorder=3,
     )  # fmt: skip
 
 
@@ -265,68 +288,3 @@ def _label_ends(axes: Any, x: float, ends: list[tuple[float, str, str]]) -> None
             va="center",
             color=colour,
         )
-
-
-class _Svg:
-    """Holds the finished drawing."""
-
-    text = ""
-
-
-@contextmanager
-def _figure(name: str, height: float) -> Iterator[tuple[Any, Any, _Svg]]:
-    """Make a bare figure; write it as SVG when the block is done."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    style = {
-        "font.size": _TEXT_SIZE,
-        "text.color": _INK,
-        "axes.edgecolor": _MUTED,
-        "axes.labelcolor": _MUTED,
-        "axes.labelsize": _TEXT_SIZE,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "xtick.color": _MUTED,
-        "ytick.color": _MUTED,
-        "grid.color": _LINE,
-        "grid.linewidth": 0.8,
-        "axes.axisbelow": True,
-        "svg.fonttype": "none",
-        # Element names are hashes with this salt instead of random ones.
-        "svg.hashsalt": "pxrdbench",
-        "path.simplify": True,
-    }
-    svg = _Svg()
-    # Figure, not pyplot: no global state, no display.
-    with mpl.rc_context(style):
-        figure = Figure(figsize=(_WIDTH, height))
-        yield figure, figure.subplots(), svg
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    svg.text = _inline(file.getvalue(), name)
-
-
-def _inline(text: str, name: str) -> str:
-    """Make a drawing part of a page: no header, page colours, page fonts."""
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace("xlink:href", "href")
-    text = re.sub(r'(<svg[^>]*?)\swidth="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?)\sheight="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
-    text = re.sub(r' transform="rotate\(-?0 [^"]*"', "", text)
-    # Names are unique on a page of several figures; those nobody refers to go.
-    used = set(re.findall(r"#([mp][0-9a-f]{10})", text))
-    text = re.sub(
-        r' id="([^"]*)"',
-        lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "",
-        text,
-    )
-    text = re.sub(r"#([mp][0-9a-f]{10})", rf"#{name}-\1", text)
-    for placeholder, variable in _VARIABLES.items():
-        text = text.replace(placeholder, variable)
-    text = re.sub(r"\s*\n\s*", " ", text)
-    return text.replace("> <", "><").strip()

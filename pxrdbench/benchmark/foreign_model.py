@@ -1,297 +1,229 @@
-"""Models of strangers: opened in a process of their own, where they can do no harm.
+"""Models of other makes: found by file or by name, opened where they can do no harm.
 
-Accepted is what holds numbers or a graph of known operations: ``.safetensors`` and
-plain state dicts (``.pt``, ``.pth``) of a registered model, and ``.onnx``. Whatever
-runs code when it is read (pickled modules, TorchScript, ``torch.export`` archives) is
-refused. Beside the file lies what it reads, ``<file>.json``:
+Accepted are
 
-    {"space_groups": [2, 14, …], "grid": {"start": 5, "stop": 90, "points": 8501},
-     "radiation": "CuKa1", "model": "resnet-10"}
-
-``model`` is the registered name; ONNX needs none. Patterns come with maximum 1.
+- files that hold numbers or a graph of known operations: ``.safetensors`` and plain
+  state dicts (``.pt``, ``.pth``) of a registered model, and ``.onnx``; what they read
+  says their ``InputContract``. Whatever runs code when it is read (pickled modules,
+  TorchScript, ``torch.export`` archives) is refused;
+- the name of a registered model with ``weights``;
+- the user's own code, ``module:factory``, which is called with the path of the weights
+  and returns a ``Classifier``; or a name that an installed package gives such a
+  factory, as an entry point of the group ``pxrdbench.classifiers``.
 """
 
 import hashlib
-import json
-import os
-import selectors
-import signal
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+import importlib.util
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import entry_points
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING
-
-import numpy as np
-from jaxtyping import Float32
 
 from pxrdbench.benchmark.evaluation import (
     DEFAULT_TRACK,
     Evaluation,
     ModelDescription,
+    describe_model,
     evaluate,
+    load_part,
     predict_track,
 )
-from pxrdbench.benchmark.model_files import MOST_BYTES, InputContract, find_kind
-from pxrdbench.dataset.split import TrackPart, load_track
-from pxrdbench.diffraction.pattern import TwoThetaGrid
+from pxrdbench.benchmark.input_contract import find_contract, missing_contract
+from pxrdbench.benchmark.model_files import find_kind
+from pxrdbench.benchmark.sandbox import SandboxedClassifier, SandboxLimits
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.errors import ModelError
 
 if TYPE_CHECKING:  # imports torch, which this process may not need
     from pxrdbench.learning.registry import Classifier
 
+__all__ = ["SandboxLimits", "SandboxedClassifier", "evaluate_file", "open_model"]
 
-@dataclass(frozen=True)
-class SandboxLimits:
-    """What a stranger's model may use.
-
-    Attributes:
-        memory_bytes: Memory beyond that of the libraries.
-        answer_seconds: Time to load, and time for each batch of patterns.
-    """
-
-    memory_bytes: int = 4 * 2**30
-    answer_seconds: float = 300.0
-
-
-class SandboxedClassifier:
-    """A stranger's model behind the ``Classifier`` protocol, in its own process.
-
-    The process has limits of memory and time, can write no file and has no network
-    where the system lets it give that up (``is_offline``). Use it in a ``with``.
-
-    Args:
-        path: The model.
-        contract: What it reads; ``<path>.json`` if None.
-        limits: What it may use.
-
-    Raises:
-        ModelError: In one sentence, whatever is wrong with the file.
-    """
-
-    def __init__(
-        self,
-        path: Path | str,
-        contract: InputContract | None = None,
-        limits: SandboxLimits | None = None,
-    ) -> None:
-        path = Path(path)
-        kind = find_kind(path)
-        self.kind = kind
-        self._path, self._limits = path, limits or SandboxLimits()
-        self.contract = contract or InputContract.read(f"{path}.json")
-        if kind != "onnx" and not self.contract.model:
-            raise ModelError(
-                f"{path} holds weights only: name their registered model as 'model' "
-                f"in {path.name}.json"
-            )
-        self._folder = tempfile.TemporaryDirectory(prefix="pxrdbench-model-")
-        self._process = self._start()
-        grid = self.contract.grid
-        order = {
-            "path": str(path.resolve()),
-            "kind": kind,
-            "model": self.contract.model,
-            "n_classes": len(self.contract.space_groups),
-            "grid": [grid.start, grid.stop, grid.points],
-            "memory_bytes": self._limits.memory_bytes,
-        }
-        try:
-            answer = json.loads(self._ask(json.dumps(order).encode()))
-        except BaseException:
-            self.close()
-            raise
-        self.is_offline = bool(answer["is_offline"])
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """The class list: space group of each logit."""
-        return self.contract.space_groups
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns that it reads."""
-        return self.contract.grid
-
-    def predict(
-        self, intensity: Float32[np.ndarray, "batch points"]
-    ) -> Float32[np.ndarray, "batch classes"]:
-        """Logits of patterns with a maximum of one.
-
-        Raises:
-            ModelError: If the model fails, dies or takes too long.
-        """
-        answer = self._ask(np.ascontiguousarray(intensity, "<f4").tobytes())
-        shape = (len(intensity), len(self.space_groups))
-        if len(answer) != 4 * shape[0] * shape[1]:
-            raise ModelError(
-                f"{self._path} gives {len(answer) // 4} numbers for {shape[0]} "
-                f"patterns and {shape[1]} classes"
-            )
-        return np.frombuffer(answer, "<f4").reshape(shape).astype(np.float32)
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                stream.close()
-        self._folder.cleanup()
-
-    def __enter__(self) -> "SandboxedClassifier":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        # Nothing of this environment: keys and tokens are no business of a model.
-        environment = {
-            "PATH": os.defpath,
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "HOME": self._folder.name,
-        }
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pxrdbench.benchmark.foreign_worker"],
-            bufsize=0,  # what a buffer holds cannot be waited for
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder.name,
-            env=environment,
-            start_new_session=True,
-        )
-        assert process.stdin is not None  # noqa: S101  # asked for above
-        os.set_blocking(process.stdin.fileno(), False)
-        return process
-
-    def _ask(self, message: bytes) -> bytes:
-        """Send a message and wait for its answer, both led by their length."""
-        end = time.monotonic() + self._limits.answer_seconds
-        self._transfer(len(message).to_bytes(8, "little") + message, 0, end)
-        head = self._transfer(b"", 9, end)
-        size = int.from_bytes(head[1:], "little")
-        if size > MOST_BYTES:
-            raise ModelError(f"{self._path} answers with {size:,} bytes")
-        answer = self._transfer(b"", size, end)
-        if head[:1] != b"+":
-            raise ModelError(f"{self._path}: {answer.decode(errors='replace')}")
-        return answer
-
-    def _transfer(self, message: bytes, wanted: int, end: float) -> bytes:
-        """Write a message, or read some bytes, before the time is up."""
-        stream = self._process.stdin if message else self._process.stdout
-        event = selectors.EVENT_WRITE if message else selectors.EVENT_READ
-        received, left = bytearray(), memoryview(message)
-        with selectors.DefaultSelector() as selector:
-            selector.register(stream, event)  # type: ignore[arg-type]  # both are pipes
-            while left or len(received) < wanted:
-                if not selector.select(max(end - time.monotonic(), 0.0)):
-                    raise ModelError(
-                        f"{self._path} gave no answer within "
-                        f"{self._limits.answer_seconds:g} s and was stopped"
-                    )
-                try:
-                    if message:
-                        left = left[os.write(stream.fileno(), left[: 1 << 16]) :]  # type: ignore[union-attr]
-                        continue
-                    chunk = os.read(stream.fileno(), wanted - len(received))  # type: ignore[union-attr]
-                except BrokenPipeError:
-                    chunk = b""
-                if not chunk:
-                    raise ModelError(self._explain_death())
-                received += chunk
-        return bytes(received)
-
-    def _explain_death(self) -> str:
-        try:
-            code = self._process.wait(10)
-        except subprocess.TimeoutExpired:  # it closed its answers and lives on
-            self._process.kill()
-            code = self._process.wait()
-        how = f"with status {code}"
-        if code < 0:
-            how = f"by {signal.Signals(-code).name}"
-        gib = self._limits.memory_bytes / 2**30
-        return (
-            f"the process of {self._path} ended {how}; it may use {gib:g} GiB of memory"
-        )
+CLASSIFIERS_GROUP = "pxrdbench.classifiers"
+_FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def evaluate_file(
-    path: Path | str,
-    track: str | TrackPart = DEFAULT_TRACK,
+    model: Path | str,
+    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
     part: str = "test",
     out: Path | str | None = None,
     *,
+    weights: Path | str | None = None,
     model_name: str | None = None,
     limits: SandboxLimits | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate whatever file a user has, safely; see ``evaluate``.
+    """Evaluate whatever a user has, safely; see ``evaluate``.
 
     Args:
-        path: One of our checkpoints, stored predictions (``.h5``), or a stranger's
-            model with its sidecar.
+        model: One of our checkpoints, stored predictions (``.h5``), a stranger's
+            model, ``module:factory``, or a name; see above.
         track: Name of a track, or a loaded part.
         part: Part of the track, if it is given by name.
         out: Folder for predictions, evaluation and report.
+        weights: What a name or ``module:factory`` is given.
         model_name: What to call the model; the file's name for a stranger's.
         limits: What a stranger's model may use.
         on_progress: Called with patterns done and patterns in total.
 
     Raises:
-        ModelError: If the file cannot be opened safely.
+        ModelError: If the model cannot be found or opened safely.
         EvaluationError: If it does not belong to the track.
     """
-    path = Path(path)
-    if path.suffix in {".h5", ".hdf5"} or not path.is_file():
+    path = Path(model)
+    if path.suffix in {".h5", ".hdf5"}:
         return evaluate(path, track, part, out, model_name=model_name)
-    model = open_model(path, limits)
-    if not isinstance(model, SandboxedClassifier):
-        return evaluate(
-            model, track, part, out, model_name=model_name, on_progress=on_progress
+    loaded = load_part(track, part)
+    with opened_model(model, limits, weights=weights, name=model_name) as opened:
+        classifier, description = opened
+        predictions = predict_track(
+            classifier, loaded, description, on_progress=on_progress
         )
-    loaded = load_track(track, part) if isinstance(track, str) else track
-    with model:
-        description = ModelDescription(
-            name=model_name or path.stem,
-            digest=hashlib.sha256(path.read_bytes()).hexdigest(),
-            radiation=model.contract.radiation,
-            provenance={
-                "architecture": model.contract.model or "as exported",
-                "opened as": model.kind,
-                "without network": "yes" if model.is_offline else "no",
-            },
-        )
-        predictions = predict_track(model, loaded, description, on_progress=on_progress)
     return evaluate(predictions, loaded, out=out)
 
 
-def open_model(path: Path | str, limits: SandboxLimits | None = None) -> "Classifier":
-    """Open one of our own checkpoints, or a stranger's model in its own process.
+def describe_sandboxed(
+    opened: SandboxedClassifier,
+    model: Path | str,
+    weights: Path | str | None,
+    name: str | None,
+) -> ModelDescription:
+    """Write down what was opened, and how."""
+    contract = opened.contract
+    file = Path(weights if weights is not None else model)
+    provenance = {
+        "architecture": contract.model or "as exported",
+        "opened as": opened.kind,
+        "scaling": contract.scaling,
+        "without network": "yes" if opened.is_offline else "no",
+        "files hidden": "yes" if opened.is_confined else "no",
+    }
+    if opened.kind == "own code":
+        provenance["opened as"] = f"the user's own code, {opened.factory}"
+        provenance["architecture"] = "own code"
+        provenance |= _code_digest(opened.factory, opened.code_folder)
+        if contract.radiation is None:
+            provenance["radiation"] = "not said; the track's was taken"
+    default = opened.factory.partition(":")[0] if opened.factory else file.stem
+    return ModelDescription(
+        name=name or default,
+        digest=hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "",
+        radiation=contract.radiation,
+        provenance=provenance,
+    )
+
+
+@contextmanager
+def opened_model(
+    model: Path | str,
+    limits: SandboxLimits | None = None,
+    *,
+    weights: Path | str | None = None,
+    name: str | None = None,
+) -> "Iterator[tuple[Classifier, ModelDescription]]":
+    """Open a model and describe it; end its process afterwards, if it has one.
+
+    Raises:
+        ModelError: If it cannot be found or opened safely.
+    """
+    opened = open_model(model, limits, weights=weights)
+    if not isinstance(opened, SandboxedClassifier):
+        yield opened, describe_model(opened, name)
+        return
+    with opened:
+        yield opened, describe_sandboxed(opened, model, weights, name)
+
+
+def open_model(
+    model: Path | str,
+    limits: SandboxLimits | None = None,
+    *,
+    weights: Path | str | None = None,
+) -> "Classifier":
+    """Open one of our own checkpoints, or another model in its own process.
+
+    Args:
+        model: A file, ``module:factory``, or a name.
+        limits: What a model in its own process may use.
+        weights: What a name or ``module:factory`` is given.
 
     Returns:
         A ``Classifier``; close a ``SandboxedClassifier`` when done.
 
     Raises:
-        ModelError: If it cannot be opened safely.
+        ModelError: If it cannot be found or opened safely.
     """
-    path = Path(path)
+    path, text = Path(model), str(model)
+    if path.exists():
+        if weights is not None:
+            raise ModelError(
+                f"{path} is a file; weights go with a name or module:factory"
+            )
+        return _open_file(path, limits)
+    if weights is not None and not Path(weights).exists():
+        raise ModelError(f"there are no weights at {weights}")
+    if _FACTORY.fullmatch(text):
+        return SandboxedClassifier(weights, limits=limits, factory=text)
+    for point in entry_points(group=CLASSIFIERS_GROUP):
+        if point.name == text:
+            return SandboxedClassifier(weights, limits=limits, factory=point.value)
+    return _open_by_name(text, weights, limits)
+
+
+def _open_file(path: Path, limits: SandboxLimits | None) -> "Classifier":
     kind = find_kind(path)
     if kind == "state dict" and not Path(f"{path}.json").is_file():
         from pxrdbench.learning.checkpoint import load_classifier
 
         return load_classifier(path)
     return SandboxedClassifier(path, limits=limits)
+
+
+def _open_by_name(
+    name: str, weights: Path | str | None, limits: SandboxLimits | None
+) -> SandboxedClassifier:
+    """Open weights of a registered model."""
+    looks_like_file = Path(name).suffix != "" or "/" in name
+    if looks_like_file:
+        raise ModelError(f"there is no model at {name}")
+    from pxrdbench.learning.registry import available_models
+
+    if name not in available_models():
+        ready = sorted(point.name for point in entry_points(group=CLASSIFIERS_GROUP))
+        raise ModelError(
+            f"{name!r} is no file, no module:factory, and no known name: "
+            f"{', '.join((*available_models(), *ready))}"
+        )
+    if weights is None:
+        raise ModelError(f"{name} is an architecture; give its weights too (--weights)")
+    contract = find_contract(Path(weights))
+    if contract is None:
+        raise missing_contract(Path(weights))
+    if contract.model not in {"", name}:
+        raise ModelError(
+            f"{weights} says that its model is {contract.model!r}, not {name!r}"
+        )
+    return SandboxedClassifier(weights, replace(contract, model=name), limits)
+
+
+def _code_digest(factory: str, folder: str) -> dict[str, str]:
+    """Name the very code: sha256 of the file that holds the factory.
+
+    Found by its name: looking a module up would run the packages around it here.
+    """
+    parts = factory.partition(":")[0].split(".")
+    module = Path(folder, *parts)
+    places = [module.with_suffix(".py"), module / "__init__.py"]
+    if (found := importlib.util.find_spec(parts[0])) is not None and found.origin:
+        root = Path(found.origin)
+        inner = root.parent.joinpath(*parts[1:])
+        places += [inner.with_suffix(".py"), inner / "__init__.py"]
+        places += [root] if len(parts) == 1 else []
+    for place in places:
+        if place.is_file():
+            return {"code digest": hashlib.sha256(place.read_bytes()).hexdigest()}
+    return {}

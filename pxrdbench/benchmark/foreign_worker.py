@@ -1,59 +1,40 @@
 """The process in which a stranger's model lives; started by ``SandboxedClassifier``.
 
 Messages are led by their length (8 bytes, little endian); answers by a sign, ``+`` or
-``-`` for an error's text, and their length.
+``-`` for an error's text, and their length. The first message says what to open; only
+then are libraries imported, once network and files have been given up.
 """
 
-import ctypes
+import importlib
 import json
 import os
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Float32
+from pxrdbench.benchmark.confinement import leave_network, limit_files, limit_resources
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+if TYPE_CHECKING:  # libraries start threads: see confinement
+    import numpy as np
+    from jaxtyping import Float32
+
+    Patterns = Float32[np.ndarray, "batch channels points"]
+    Predict = Callable[[Patterns], np.ndarray]
+    Opened = tuple[Predict, str]
+
 _DOMAINS = frozenset({"", "ai.onnx", "ai.onnx.ml"})
-
-Predict = Callable[[Float32[np.ndarray, "batch points"]], np.ndarray]
-
-
-def leave_network() -> bool:
-    """Move this process into a network of its own without devices, if allowed.
-
-    Must come before any thread is started.
-    """
-    try:
-        unshare = ctypes.CDLL(None, use_errno=True).unshare
-    except (AttributeError, OSError):  # not Linux
-        return False
-    flags = (_CLONE_NEWNET, _CLONE_NEWNET | _CLONE_NEWUSER)
-    return any(unshare(flag) == 0 for flag in flags)
+# What own code may write in a folder that is thrown away: caches of compilers.
+_OWN_FILE_BYTES = 2**28
+# Address space that torch maps when it is imported.
+_TORCH_BYTES = 4 * 2**30
 
 
-def limit_resources(memory_bytes: int) -> None:
-    """Allow so much more memory than now, and no file to be written."""
-    # Without /proc (not Linux) libraries count too: torch maps about 4 GiB.
-    used = 4 * 2**30
-    statm = Path("/proc/self/statm")
-    if statm.is_file():
-        used = int(statm.read_text().split()[0]) * resource.getpagesize()
-    allowed = used + memory_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
-def open_network(order: dict[str, Any]) -> Predict:
+def open_network(order: dict[str, Any]) -> "Opened":
     """Open weights of a registered model."""
     import torch
 
     from pxrdbench.diffraction.pattern import TwoThetaGrid
-    from pxrdbench.learning.checkpoint import predict_logits
     from pxrdbench.learning.registry import build_model
 
     start, stop, points = order["grid"]
@@ -79,10 +60,22 @@ def open_network(order: dict[str, Any]) -> Predict:
         raise TypeError(f"it holds a {type(weights).__name__}, not a state dict")
     network.load_state_dict(weights)
     network.eval()
-    return lambda intensity: predict_logits(network, intensity, grid)
+
+    def predict(
+        patterns: "Float32[np.ndarray, 'batch channels points']",
+    ) -> "np.ndarray":
+        with torch.inference_mode():
+            # A few at a time: layers of a deep network take megabytes a pattern.
+            parts = [
+                network(torch.tensor(patterns[start : start + 64]))
+                for start in range(0, len(patterns), 64)
+            ]
+        return torch.cat(parts).float().numpy()
+
+    return predict, ""
 
 
-def open_onnx(order: dict[str, Any]) -> Predict:
+def open_onnx(order: dict[str, Any]) -> "Opened":
     """Open a graph that holds all its data and standard operators only."""
     import onnx
     import onnxruntime
@@ -105,11 +98,56 @@ def open_onnx(order: dict[str, Any]) -> Predict:
     rank = len(inputs[0].shape)
     name = inputs[0].name
 
-    def predict(intensity: Float32[np.ndarray, "batch points"]) -> np.ndarray:
-        patterns = intensity[:, None] if rank == 3 else intensity
-        return np.asarray(session.run(None, {name: patterns})[0])
+    def predict(
+        patterns: "Float32[np.ndarray, 'batch channels points']",
+    ) -> "np.ndarray":
+        import numpy as np
 
-    return predict
+        given = patterns if rank == 3 else patterns[:, 0]
+        return np.asarray(session.run(None, {name: given})[0])
+
+    named = {entry.key: entry.value for entry in model.metadata_props}
+    return predict, str(named.get(order["metadata_key"], ""))
+
+
+def open_own_code(order: dict[str, Any]) -> "Opened":
+    """Call the user's own ``module:factory``, with the weights if there are any."""
+    sys.path.insert(0, order["folder"])
+    name, _, attribute = order["factory"].partition(":")
+    factory = importlib.import_module(name)
+    for part in attribute.split("."):
+        factory = getattr(factory, part)
+    spare = 0 if "torch" in sys.modules else _TORCH_BYTES
+    limit_resources(order["memory_bytes"] + spare, _OWN_FILE_BYTES)
+    weights = order["path"]
+    made: Any = factory(Path(weights)) if weights else factory()  # type: ignore[operator]
+    missing = [n for n in ("space_groups", "grid", "predict") if not hasattr(made, n)]
+    if missing:
+        raise TypeError(
+            f"what {order['factory']} returns is a {type(made).__name__} without "
+            f"{', '.join(missing)}; a Classifier has space_groups, grid and predict"
+        )
+    grid, radiation = made.grid, getattr(made, "radiation", None)
+    contract = {
+        "space_groups": [int(number) for number in made.space_groups],
+        "grid": {"start": grid.start, "stop": grid.stop, "points": grid.points},
+        "scaling": str(getattr(made, "scaling", "maximum")),
+        "mask": bool(getattr(made, "mask", False)),
+    }
+    if radiation is not None:
+        lines = getattr(radiation, "lines", radiation)
+        is_plain = isinstance(lines, str | float)
+        contract["radiation"] = lines if is_plain else list(lines)
+
+    def predict(
+        patterns: "Float32[np.ndarray, 'batch channels points']",
+    ) -> "np.ndarray":
+        import numpy as np
+
+        given = patterns if contract["mask"] else patterns[:, 0]
+        return np.asarray(made.predict(given))
+
+    return predict, json.dumps(contract)
 
 
 def check_onnx(model: Any) -> None:
@@ -141,6 +179,31 @@ def check_onnx(model: Any) -> None:
     walk(model)
 
 
+def _open(order: dict[str, Any]) -> "tuple[Predict, bytes]":
+    """Give up what is not needed, then open the model."""
+    is_offline = leave_network()
+    is_confined = limit_files(order["readable"], [str(Path.cwd())])
+    openers = {"onnx": open_onnx, "own code": open_own_code}
+    predict, contract = openers.get(order["kind"], open_network)(order)
+    answer = {
+        "is_offline": is_offline,
+        "is_confined": is_confined,
+        "contract": contract,
+    }
+    return predict, json.dumps(answer).encode()
+
+
+def _predict(predict: "Predict", order: dict[str, Any], message: bytes) -> bytes:
+    """Answer patterns, led by the number of channels, with logits."""
+    import numpy as np
+
+    channels = message[0]
+    points = int.from_bytes(message[1:9], "little")
+    patterns = np.frombuffer(message, "<f4", offset=9).reshape(-1, channels, points)
+    logits = predict(patterns.astype(np.float32))
+    return np.ascontiguousarray(logits, "<f4").tobytes()
+
+
 def main() -> None:
     """Answer until the other side hangs up."""
     source = os.fdopen(os.dup(0), "rb")
@@ -154,27 +217,31 @@ def main() -> None:
         try:
             if predict is None:
                 order = json.loads(message)
-                is_offline = leave_network()
-                opener = open_onnx if order["kind"] == "onnx" else open_network
-                predict = opener(order)
-                answer = json.dumps({"is_offline": is_offline}).encode()
+                predict, answer = _open(order)
             else:
-                points = order["grid"][2]
-                patterns = np.frombuffer(message, "<f4").reshape(-1, points)
-                logits = predict(patterns.astype(np.float32))
-                answer = np.ascontiguousarray(logits, "<f4").tobytes()
+                answer = _predict(predict, order, message)
             sign = b"+"
         except ImportError as error:
-            sign, answer = b"-", f"{error}; pip install 'pxrdbench[foreign]'".encode()
+            sign, answer = b"-", _explain_import(error, order).encode()
         except MemoryError:
             sign, answer = b"-", b"it asks for more memory than it may have"
         except Exception as error:  # anything at all: the text goes to the user
-            text = " ".join(str(error).split())[:400] or type(error).__name__
+            text = " ".join(str(error).split())[:400]
+            name = type(error).__name__
+            # Own code: the kind of error is half of what its author needs to know.
+            if order.get("kind") == "own code" or not text:
+                text = f"{name}: {text}" if text else name
             sign, answer = b"-", text.encode()
         target.write(sign + len(answer).to_bytes(8, "little") + answer)
         target.flush()
         if predict is None:
             return
+
+
+def _explain_import(error: ImportError, order: dict[str, Any]) -> str:
+    if order.get("kind") == "own code":
+        return f"{error} (looked for in {order['folder']} and among installed packages)"
+    return f"{error}; pip install 'pxrdbench[foreign]'"
 
 
 if __name__ == "__main__":

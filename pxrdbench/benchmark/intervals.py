@@ -110,21 +110,29 @@ class ClusterBootstrap:
         if len(replicates) == 0 or np.ptp(replicates) == 0.0:
             low, high = self._without_spread(score, value)
         else:
-            tail = _expanded_tail(self._count_clusters(score.presence))
+            tail = _expanded_tail(self.count_clusters(score.presence))
             low, high = (float(q) for q in np.quantile(replicates, [tail, 1.0 - tail]))
         low = min(max(low, score.lowest), value)
         high = max(min(high, score.highest), value)
         return Estimate(_rounded(value), _rounded(low), _rounded(high))
 
-    def _replicates(self, score: Score) -> Float64[np.ndarray, " defined"]:
-        """Compute the score of every resample in which it is defined."""
-        order = np.argsort(self._member, kind="stable")
-        first = np.searchsorted(self._member[order], np.arange(self.n_clusters))
-        sums = np.add.reduceat(score.terms[order], first, axis=0)
+    def replicates_of(self, score: Score) -> Float64[np.ndarray, " replicates"]:
+        """Compute the score of every resample; NaN where it is not defined."""
+        sums = self.cluster_sums(score)
         values = [
             score.finish(chunk.astype(np.float64) @ sums) for chunk in self._weights
         ]
-        replicates = np.concatenate(values)
+        return np.concatenate(values)
+
+    def cluster_sums(self, score: Score) -> Float64[np.ndarray, "clusters sums"]:
+        """Add up what the crystals of each cluster add to the score's sums."""
+        order = np.argsort(self._member, kind="stable")
+        first = np.searchsorted(self._member[order], np.arange(self.n_clusters))
+        return np.asarray(np.add.reduceat(score.terms[order], first, axis=0))
+
+    def _replicates(self, score: Score) -> Float64[np.ndarray, " defined"]:
+        """Compute the score of every resample in which it is defined."""
+        replicates = self.replicates_of(score)
         return np.asarray(replicates[np.isfinite(replicates)])
 
     @cached_property
@@ -144,7 +152,7 @@ class ClusterBootstrap:
             chunks.append(counts.astype(np.uint16).reshape(rows, n))
         return chunks
 
-    def _count_clusters(self, presence: Bool[np.ndarray, " crystals"]) -> float:
+    def count_clusters(self, presence: Bool[np.ndarray, " crystals"]) -> float:
         """Count clusters as Kish: (Σ n)² / Σ n², n crystals in a cluster."""
         sizes = np.bincount(self._member[presence], minlength=self.n_clusters)
         return float(sizes.sum() ** 2 / (sizes.astype(np.float64) ** 2).sum())
@@ -152,8 +160,8 @@ class ClusterBootstrap:
     def _without_spread(self, score: Score, value: float) -> tuple[float, float]:
         """Give Wilson's interval for a proportion, else the whole range."""
         if (score.lowest, score.highest) == (0.0, 1.0):
-            return wilson_interval(value, self._count_clusters(score.presence))
-        if math.isfinite(score.highest) and self._count_clusters(score.presence) < 2.0:
+            return wilson_interval(value, self.count_clusters(score.presence))
+        if math.isfinite(score.highest) and self.count_clusters(score.presence) < 2.0:
             return score.lowest, score.highest
         return value, value
 

@@ -1,13 +1,10 @@
-"""Files of models: what they are and what they read, found without opening them."""
+"""Files of models: what they are, found without opening them."""
 
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pxrdbench.benchmark.strict_json import read_strict_json
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
 
 Kind = Literal["safetensors", "state dict", "onnx"]
@@ -25,55 +22,6 @@ _KINDS: Mapping[str, Kind] = {
 MOST_BYTES = 2**31  # also the most that one ONNX file can hold
 # Entries that only archives with code have: TorchScript, torch.export.
 _CODE_ENTRIES = ("code", "constants.pkl", "models", "archive_format")
-
-
-@dataclass(frozen=True)
-class InputContract:
-    """What a model reads and what its logits mean.
-
-    Attributes:
-        space_groups: Space group of each logit.
-        grid: Angles of the patterns.
-        radiation: What they are made with.
-        model: Registered name of the architecture; "" for ONNX.
-    """
-
-    space_groups: tuple[int, ...]
-    grid: TwoThetaGrid
-    radiation: Radiation
-    model: str = ""
-
-    @classmethod
-    def read(cls, path: Path | str) -> "InputContract":
-        """Read the sidecar of a model.
-
-        Raises:
-            ModelError: If it is missing or wrong.
-        """
-        path = Path(path)
-        try:
-            record = read_strict_json(path)
-            unknown = set(record) - {"space_groups", "grid", "radiation", "model"}
-            if unknown:
-                raise ModelError(f"{path} has the unknown {sorted(unknown)}")
-            groups = tuple(int(number) for number in record["space_groups"])
-            if not groups or len(set(groups)) != len(groups):
-                raise ModelError(f"{path}: a class list is empty or repeats a group")
-            if not all(1 <= number <= 230 for number in groups):
-                raise ModelError(f"{path}: a class list has numbers outside 1-230")
-            return cls(
-                groups,
-                TwoThetaGrid(**record["grid"]),
-                Radiation.parse(record["radiation"]),
-                str(record.get("model", "")),
-            )
-        except ModelError:
-            raise
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(
-                f"a model of another's making needs {path.name} beside it, with "
-                f"space_groups, grid, radiation and model: {error}"
-            ) from error
 
 
 def find_kind(path: Path | str) -> Kind:

@@ -10,13 +10,15 @@ from pxrdbench.benchmark.intervals import Estimate
 from pxrdbench.errors import EvaluationError
 
 FORMAT = "pxrdbench.evaluation"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+# What version 2 added; an evaluation of version 1 is read without them.
+_NEW_PARTS = frozenset({"references", "by_volume", "by_sites"})
 # Raised whenever a number of an evaluation would come out otherwise; evaluations of
 # different evaluators are never ranked together.
-EVALUATOR_VERSION = "1"
+EVALUATOR_VERSION = "2"
 
 # Numbers that are no fractions of crystals: all others lie between 0 and 1.
-_UNBOUNDED = frozenset({"nll"})
+UNBOUNDED = frozenset({"nll", "nll_all"})
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,26 @@ class Baseline:
 
 
 @dataclass(frozen=True)
+class Reference:
+    """What perfect knowledge of a part of the symmetry would give.
+
+    Attributes:
+        name: ``extinction_group`` and ``extinction_and_laue`` know these and guess by
+            class frequency within: absences only, which intensities can beat.
+            ``enantiomorphs`` is the bound that nothing can beat but by chance:
+            mirror-image groups have the same patterns.
+        source: Whose class frequencies decide.
+        metrics: ``top_1``, ``top_5``, ``top_10``.
+        comparisons: The model against it, by the same names.
+    """
+
+    name: str
+    source: str
+    metrics: Mapping[str, Estimate]
+    comparisons: Mapping[str, Comparison]
+
+
+@dataclass(frozen=True)
 class Bin:
     """Accuracy of the crystals whose property lies in a range.
 
@@ -91,9 +113,9 @@ class Evaluation:
         versions: Of the evaluator, pxrdbench, the track and its data.
         interval: How the intervals were made.
         counts: ``crystals``, ``covered`` (group in the model's class list), …
-        metrics: By name. Uncovered crystals count as wrong, except in ``covered_*``,
-            ``nll`` and ``ece``, which are over covered crystals. A metric to which no
-            crystal contributes is absent.
+        metrics: By name, see docs/metrics.md. Uncovered crystals count as wrong,
+            except in ``covered_*``, ``nll`` and ``ece``, which are over covered
+            crystals. A metric to which no crystal contributes is absent.
         crystal_system: Top-1 accuracy of the crystals of each system that occurs.
         baselines: Orders of the groups that look at no pattern, and the tests.
         top_k: Accuracy of the first k guesses, k = 1, 2, ….
@@ -101,6 +123,10 @@ class Evaluation:
         calibration: Accuracy by confidence of the first guess, covered crystals.
         by_peaks: Accuracy by number of reflections in the pattern.
         space_groups: ``crystals``, ``correct`` and ``covered`` by group.
+        references: Ceiling and absences-only references, and the tests.
+        by_volume: Accuracy by volume of the conventional cell [Å³]; empty where the
+            track does not know it.
+        by_sites: Accuracy by number of atoms in the asymmetric unit, likewise.
     """
 
     track: Mapping[str, Any]
@@ -117,6 +143,9 @@ class Evaluation:
     calibration: tuple[Bin, ...]
     by_peaks: tuple[Bin, ...]
     space_groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    by_volume: tuple[Bin, ...] = ()
+    by_sites: tuple[Bin, ...] = ()
 
     def to_json(self) -> str:
         """Write as JSON: equal evaluations give equal text."""
@@ -141,11 +170,13 @@ class Evaluation:
         record = _mapping(record, "the evaluation")
         if record.get("format") != FORMAT:
             raise EvaluationError(f"format is {record.get('format')!r}, not {FORMAT!r}")
-        if record.get("format_version") != FORMAT_VERSION:
+        if record.get("format_version") not in {1, FORMAT_VERSION}:
             raise EvaluationError(
                 f"format version {record.get('format_version')!r}; this pxrdbench "
-                f"reads version {FORMAT_VERSION}"
+                f"reads versions 1 and {FORMAT_VERSION}"
             )
+        if record["format_version"] == 1:
+            record |= {name: [] for name in _NEW_PARTS - set(record)}
         names = {item.name for item in fields(cls)} - {"crystal_system"}
         _same_keys(record, names | {"format", "format_version"}, "the evaluation")
         metrics = dict(_mapping(record["metrics"], "metrics"))
@@ -182,6 +213,12 @@ class Evaluation:
             calibration=_read_bins(record["calibration"], "calibration"),
             by_peaks=_read_bins(record["by_peaks"], "by_peaks"),
             space_groups=_mapping(record["space_groups"], "space_groups"),
+            references=tuple(
+                _read_reference(item, f"references[{i}]")
+                for i, item in enumerate(_sequence(record["references"], "references"))
+            ),
+            by_volume=_read_bins(record["by_volume"], "by_volume"),
+            by_sites=_read_bins(record["by_sites"], "by_sites"),
         )
 
     def write(self, path: Path | str) -> None:
@@ -249,7 +286,7 @@ def percent(fraction: float) -> str:
 def _read_estimates(record: Mapping[str, Any], where: str) -> dict[str, Estimate]:
     return {
         name: Estimate.from_dict(item, f"{where}.{name}")
-        if name in _UNBOUNDED
+        if name in UNBOUNDED
         else _read_fraction(item, f"{where}.{name}")
         for name, item in record.items()
     }
@@ -268,8 +305,30 @@ def _read_fraction(item: Any, where: str, lowest: float = 0.0) -> Estimate:
 def _read_baseline(item: Any, where: str) -> Baseline:
     record = _mapping(item, where)
     _same_keys(record, {entry.name for entry in fields(Baseline)}, where)
+    return Baseline(
+        name=str(record["name"]),
+        source=str(record["source"]),
+        space_group=_count(record["space_group"], where),
+        metrics=_read_estimates(_mapping(record["metrics"], where), where),
+        comparisons=_read_comparisons(record["comparisons"], where),
+        top_k=tuple(_number(v, where) for v in _sequence(record["top_k"], where)),
+    )
+
+
+def _read_reference(item: Any, where: str) -> Reference:
+    record = _mapping(item, where)
+    _same_keys(record, {entry.name for entry in fields(Reference)}, where)
+    return Reference(
+        name=str(record["name"]),
+        source=str(record["source"]),
+        metrics=_read_estimates(_mapping(record["metrics"], where), where),
+        comparisons=_read_comparisons(record["comparisons"], where),
+    )
+
+
+def _read_comparisons(item: Any, where: str) -> dict[str, Comparison]:
     comparisons = {}
-    for name, entry in _mapping(record["comparisons"], where).items():
+    for name, entry in _mapping(item, where).items():
         place = f"{where}.comparisons.{name}"
         _same_keys(_mapping(entry, place), {f.name for f in fields(Comparison)}, place)
         p_value = _number(entry["p_value"], f"{place}.p_value")
@@ -281,14 +340,7 @@ def _read_baseline(item: Any, where: str) -> Baseline:
             only_baseline=_count(entry["only_baseline"], place),
             p_value=p_value,
         )
-    return Baseline(
-        name=str(record["name"]),
-        source=str(record["source"]),
-        space_group=_count(record["space_group"], where),
-        metrics=_read_estimates(_mapping(record["metrics"], where), where),
-        comparisons=comparisons,
-        top_k=tuple(_number(v, where) for v in _sequence(record["top_k"], where)),
-    )
+    return comparisons
 
 
 def _read_bins(items: Any, where: str) -> tuple[Bin, ...]:

@@ -19,6 +19,7 @@ from pxrdbench.benchmark.baselines import (
     TOP,
     class_frequencies,
     make_baselines,
+    statistics_counts,
 )
 from pxrdbench.benchmark.intervals import (
     LEVEL,
@@ -27,16 +28,21 @@ from pxrdbench.benchmark.intervals import (
     Estimate,
 )
 from pxrdbench.benchmark.predictions import Predictions
+from pxrdbench.benchmark.property_bins import bin_by_property
 from pxrdbench.benchmark.record import EVALUATOR_VERSION, Bin, Evaluation
+from pxrdbench.benchmark.references import make_references, merged_laue_classes
 from pxrdbench.crystal.symmetry import CRYSTAL_SYSTEMS, load_symmetry_tables
-from pxrdbench.dataset.split import TrackPart
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.errors import EvaluationError
 
 _CALIBRATION_BINS = 10
 _SIZE_BINS = 4
+# Share of probability that `nll_all` spreads over all 230 groups: an uncovered group
+# costs ln(230 / 0.01) = 10.04 nats, a covered one at most 0.01 nats more than in `nll`.
+SMOOTHING = 0.01
 
 
-def score(predictions: Predictions, track: TrackPart) -> Evaluation:
+def score(predictions: Predictions, track: TrackPart | MeasuredPart) -> Evaluation:
     """Compute every number from predictions and the truth.
 
     Intervals of 95 % come from resampling structure types, always with the same
@@ -48,12 +54,14 @@ def score(predictions: Predictions, track: TrackPart) -> Evaluation:
     """
     outcome = Outcome.of(predictions, track)
     bootstrap = ClusterBootstrap(track.structure_type)
-    frequencies = class_frequencies(predictions, track)
+    counts, whose = statistics_counts(track)
+    statistics = counts / counts.sum(), whose
     estimates = {
         name: estimate
-        for name, item in _scores(outcome, track, frequencies[0]).items()
+        for name, item in define_scores(outcome, track, statistics[0]).items()
         if (estimate := bootstrap.estimate(item)) is not None
     }
+    by_volume, by_sites = bin_by_property(track, outcome.correct, bootstrap)
     return Evaluation(
         track={
             "name": track.name,
@@ -78,7 +86,7 @@ def score(predictions: Predictions, track: TrackPart) -> Evaluation:
         interval={
             "level": LEVEL,
             "method": "percentile bootstrap over clusters, expanded for few clusters",
-            "clusters": "structure types",
+            "clusters": "minerals" if track.peaks is None else "structure types",
             "replicates": REPLICATES,
             "seed": bootstrap.seed,
         },
@@ -96,6 +104,9 @@ def score(predictions: Predictions, track: TrackPart) -> Evaluation:
         calibration=_calibration(outcome, bootstrap),
         by_peaks=_by_peaks(outcome, track, bootstrap),
         space_groups=_per_space_group(outcome),
+        references=make_references(outcome.rank, outcome.truth, statistics, bootstrap),
+        by_volume=by_volume,
+        by_sites=by_sites,
     )
 
 
@@ -120,7 +131,7 @@ class Outcome:
     negative_log_likelihood: Float64[np.ndarray, " crystals"]
 
     @classmethod
-    def of(cls, predictions: Predictions, track: TrackPart) -> "Outcome":
+    def of(cls, predictions: Predictions, track: TrackPart | MeasuredPart) -> "Outcome":
         """Look at predictions in the order of the track's crystals."""
         logits = predictions.logits[align(predictions, track)]
         classes = np.array(predictions.space_groups, np.int16)
@@ -148,7 +159,9 @@ class Outcome:
         return np.asarray(_systems()[self.truth])
 
 
-def align(predictions: Predictions, track: TrackPart) -> Int[np.ndarray, " crystals"]:
+def align(
+    predictions: Predictions, track: TrackPart | MeasuredPart
+) -> Int[np.ndarray, " crystals"]:
     """Find the row of the predictions for each crystal of the track.
 
     Raises:
@@ -179,15 +192,23 @@ def _describe(identity: tuple[str, str, str]) -> str:
     return f"{name} {part}, version {track_version}"
 
 
-def _scores(
-    outcome: Outcome, track: TrackPart, shares: Float64[np.ndarray, " 231"]
+def define_scores(
+    outcome: Outcome,
+    track: TrackPart | MeasuredPart,
+    shares: Float64[np.ndarray, " 231"],
 ) -> dict[str, metrics.Score]:
-    """Define every metric, by the name it has in the evaluation."""
+    """Define every metric, by the name it has in the evaluation.
+
+    Args:
+        outcome: What was guessed.
+        track: The part of the track.
+        shares: Share of each group in the track's statistics part.
+    """
     tables = load_symmetry_tables()
     truth, covered, correct = outcome.truth, outcome.covered, outcome.correct
     hits = {k: outcome.rank <= k for k in TOP}
-    # Powder patterns superpose -31m and -3m1: one Laue class, as in most textbooks.
-    laue = np.where(tables.laue_class == 6, 7, tables.laue_class)
+    laue = merged_laue_classes()
+    extinction = tables.extinction_group.astype(np.int64)
     partner = np.where(tables.enantiomorph > 0, tables.enantiomorph, np.arange(231))
     _, member, sizes = np.unique(
         track.structure_type, return_inverse=True, return_counts=True
@@ -211,12 +232,20 @@ def _scores(
         ),
         "crystal_system_accuracy": same(tables.crystal_system),
         "laue_class_accuracy": same(laue),
-        "extinction_group_accuracy": same(tables.extinction_group),
+        "extinction_group_accuracy": same(extinction),
+        "extinction_and_laue_accuracy": same(1000 * extinction + laue),
         "nll": metrics.mean_score(
             outcome.negative_log_likelihood, covered, highest=np.inf
         ),
+        "nll_all": metrics.mean_score(_smoothed(outcome), highest=np.inf),
         "ece": metrics.calibration_score(outcome.confidence, correct, covered),
     }
+
+
+def _smoothed(outcome: Outcome) -> Float64[np.ndarray, " crystals"]:
+    """-ln((1 - ε) p + ε / 230) of the true group, p = 0 where it is not covered."""
+    own = np.where(outcome.covered, np.exp(-outcome.negative_log_likelihood), 0.0)
+    return np.asarray(-np.log((1.0 - SMOOTHING) * own + SMOOTHING / 230.0))
 
 
 def _systems() -> Int[np.ndarray, " 231"]:
@@ -271,9 +300,11 @@ def _calibration(outcome: Outcome, bootstrap: ClusterBootstrap) -> tuple[Bin, ..
 
 
 def _by_peaks(
-    outcome: Outcome, track: TrackPart, bootstrap: ClusterBootstrap
+    outcome: Outcome, track: TrackPart | MeasuredPart, bootstrap: ClusterBootstrap
 ) -> tuple[Bin, ...]:
     """Divide the crystals at the quartiles of the number of their reflections."""
+    if isinstance(track, MeasuredPart):
+        return ()  # nobody knows the reflections of a measured pattern
     numbers = count_peaks(track)
     inner = np.unique(np.quantile(numbers, np.arange(1, _SIZE_BINS) / _SIZE_BINS))
     bins = np.searchsorted(inner, numbers, side="left")

@@ -25,15 +25,26 @@ def read_strict_json(path: Path) -> dict[str, Any]:
             "read"
         )
     try:
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise EvaluationError(f"{path} is no strict JSON: {error}") from error
+    return parse_strict_json(text, str(path))
+
+
+def parse_strict_json(text: str, place: str) -> dict[str, Any]:
+    """Parse a JSON object that means the same to every reader.
+
+    Raises:
+        EvaluationError: If it is no such object; it names the place.
+    """
+    try:
         record = json.loads(
-            path.read_text(encoding="utf-8"),
-            object_pairs_hook=_without_repeats,
-            parse_constant=_refuse_constant,
+            text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
-        raise EvaluationError(f"{path} is no strict JSON: {error}") from error
+        raise EvaluationError(f"{place} is no strict JSON: {error}") from error
     if not isinstance(record, dict):
-        raise EvaluationError(f"{path} holds {type(record).__name__}, not an object")
+        raise EvaluationError(f"{place} holds {type(record).__name__}, not an object")
     return record
 
 

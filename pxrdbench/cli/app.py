@@ -1,17 +1,35 @@
 """The verbs. Heavy libraries are imported by the verb that needs them."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.bench_app import bench
+from pxrdbench.cli.bench_app import bench_app
 from pxrdbench.cli.display import console
+from pxrdbench.cli.export_app import export
+from pxrdbench.cli.fetch_app import fetch
+from pxrdbench.cli.import_app import import_crystals
+from pxrdbench.cli.options import (
+    CoordinatesOption,
+    Frequencies,
+    FrequenciesOption,
+    MaxVolumeOption,
+    MeasurementOption,
+    OutOption,
+    Preset,
+    PresetOption,
+    PriorOption,
+    RadiationOption,
+    SeedOption,
+    TypeOption,
+    make_recipe,
+)
+from pxrdbench.cli.predict_app import predict
 from pxrdbench.cli.prior_app import prior_app
-
-if TYPE_CHECKING:
-    from pxrdbench.dataset.recipe import Recipe
+from pxrdbench.cli.split_app import split_app
+from pxrdbench.cli.study_app import register as register_studies
+from pxrdbench.cli.train_app import export_model, models, train
 
 app = typer.Typer(
     name="pxrdbench",
@@ -21,42 +39,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
 app.add_typer(prior_app, name="prior", no_args_is_help=True)
+app.command()(predict)
+app.command("import")(import_crystals)
+app.command()(fetch)
+app.add_typer(bench_app, name="bench")
+app.command()(export)
 app.add_typer(split_app, name="split", no_args_is_help=True)
-
-
-class Preset(StrEnum):
-    """What a crystallographer calls right, or the reference work bug for bug."""
-
-    default = "default"
-    paper = "paper"
-
-
-class Frequencies(StrEnum):
-    """How often each space group is drawn."""
-
-    fitted = "fitted"
-    icsd = "icsd"
-    uniform = "uniform"
-
-
-# Options that several verbs share are written once.
-PriorOption = Annotated[
-    str, typer.Option("--prior", help="Name of a prior, or path of one (.npz).")
-]
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Key of all draws.")]
-PresetOption = Annotated[
-    Preset, typer.Option("--preset", help="Physics and generator together.")
-]
-FrequenciesOption = Annotated[
-    Frequencies,
-    typer.Option("--frequencies", help="Space groups: as fitted, as the ICSD, equal."),
-]
-RadiationOption = Annotated[
-    str, typer.Option("--radiation", help="CuKa1, CuKa, …, or a wavelength [Å].")
-]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+register_studies(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -90,7 +80,9 @@ def generate(
     hours: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     minutes: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     samples: Annotated[Optional[int], typer.Option(min=1)] = None,
-    out: OutOption = Path("shards/open-v0"),
+    out: Annotated[
+        str, typer.Option(help="Folder, or object store: s3://bucket/prefix.")
+    ] = "shards/open-v0",
     seed: SeedOption = 0,
     prior: PriorOption = "open-v0",
     workers: Annotated[
@@ -102,9 +94,22 @@ def generate(
     shard_samples: Annotated[
         int, typer.Option(min=1, help="Samples a shard.")
     ] = 50_000,
+    address: Annotated[
+        Optional[str], typer.Option(help="Ray cluster to join (HOST:PORT, auto).")
+    ] = None,
+    rolling: Annotated[
+        str, typer.Option(help="Delete what this one consumer has acknowledged.")
+    ] = "",
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Ray's dashboard, on this machine.")
+    ] = False,
     preset: PresetOption = Preset.default,
     frequencies: FrequenciesOption = Frequencies.fitted,
     radiation: RadiationOption = "CuKa1",
+    measurement: MeasurementOption = None,
+    max_volume: MaxVolumeOption = None,
+    coordinates: CoordinatesOption = None,
+    structure_type: TypeOption = None,
 ) -> None:
     """Write shards of synthetic patterns with Ray workers on all cores.
 
@@ -117,71 +122,47 @@ def generate(
     run_generate(
         GenerateConfig(
             out=out,
-            recipe=_recipe(prior, seed, preset, frequencies, radiation),
+            recipe=make_recipe(
+                prior,
+                seed,
+                preset,
+                frequencies,
+                radiation,
+                measurement=measurement,
+                max_volume=max_volume,
+                coordinates=coordinates,
+                structure_type=structure_type,
+            ),
             hours=hours,
             minutes=minutes,
             samples=samples,
             workers=workers,
             max_size_bytes=parse_size(max_size),
             shard_samples=shard_samples,
+            address=address,
+            rolling=rolling,
+            dashboard=dashboard,
         )
     )
 
 
-@app.command()
-def train(
-    model: Annotated[
-        str, typer.Option(help="Name of a model; see `pxrdbench models`.")
-    ],
-    shards: Annotated[Optional[Path], typer.Option(help="Folder of shards.")] = None,
-    online: Annotated[
-        bool, typer.Option("--online", help="Draw patterns while training.")
-    ] = False,
-    minutes: Annotated[Optional[float], typer.Option(min=0.0)] = None,
-    patterns: Annotated[Optional[int], typer.Option(min=1)] = None,
-    out: OutOption = Path("runs/last"),
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from OUT/last.pt.")
-    ] = False,
-    batch_size: Annotated[Optional[int], typer.Option(min=1)] = None,
-    learning_rate: Annotated[Optional[float], typer.Option(min=0.0)] = None,
-    seed: SeedOption = 0,
-    prior: PriorOption = "open-v0",
-    preset: PresetOption = Preset.default,
-    frequencies: FrequenciesOption = Frequencies.fitted,
-    radiation: RadiationOption = "CuKa1",
-) -> None:
-    """Train a model on shards, or on patterns drawn meanwhile (--online)."""
-    from pxrdbench.cli.verbs import run_train
-    from pxrdbench.learning.trainer import TrainConfig
-
-    if online == (shards is not None):
-        raise typer.BadParameter("give either --shards FOLDER or --online")
-    # Held-out crystals and online ones come from different ranges of one recipe.
-    recipe = _recipe(prior, seed, preset, frequencies, radiation) if online else None
-    run_train(
-        TrainConfig(
-            model=model,
-            out=out,
-            shards=shards,
-            recipe=recipe,
-            minutes=minutes,
-            patterns=patterns,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            seed=seed,
-            resume=resume,
-        )
-    )
+app.command()(train)
 
 
 @app.command("eval")
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="Checkpoint (.pt) or predictions (.h5).")
+        str,
+        typer.Argument(
+            help="Checkpoint, state dict, ONNX, predictions (.h5), a model's name, "
+            "or module:factory of your own code."
+        ),
     ],
     track: Annotated[
         Optional[list[str]], typer.Option(help="May be given more than once.")
+    ] = None,
+    weights: Annotated[
+        Optional[Path], typer.Option(help="For a name or module:factory.")
     ] = None,
     part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
     out: Annotated[
@@ -191,8 +172,10 @@ def evaluate(
     """Score a model on real crystals it has not seen, with 95 % intervals."""
     from pxrdbench.cli.verbs import run_evaluate
 
-    for name in track or ["aflow/prototypes"]:
-        run_evaluate(model, name, part, out)
+    tracks = track or ["aflow/prototypes"]
+    for name in tracks:
+        folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
+        run_evaluate(model, name, part, folder, weights)
 
 
 @app.command()
@@ -231,7 +214,7 @@ def leaderboard(
 
 @app.command()
 def verify(
-    shards: Annotated[Path, typer.Argument(help="Folder of shards.")],
+    shards: Annotated[str, typer.Argument(help="Folder of shards, or s3://…")],
     samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,
 ) -> None:
     """Hash every shard again, draw some samples again, and compare."""
@@ -240,38 +223,5 @@ def verify(
     run_verify(shards, samples)
 
 
-app.command()(bench)
-
-
-@app.command()
-def models() -> None:
-    """List the models that can be trained."""
-    from pxrdbench.learning.registry import available_models
-
-    console.print("\n".join(available_models()))
-
-
-@split_app.command("list")
-def split_list() -> None:
-    """List the tracks, their parts and sizes."""
-    from pxrdbench.cli.verbs import run_split_list
-
-    run_split_list()
-
-
-def _recipe(
-    prior: str, seed: int, preset: Preset, frequencies: Frequencies, radiation: str
-) -> "Recipe":
-    from pxrdbench.dataset.recipe import Recipe
-
-    try:
-        lines: str | float = float(radiation)
-    except ValueError:
-        lines = radiation
-    return Recipe(
-        prior=prior,
-        seed=seed,
-        preset=preset.value,
-        space_group_frequencies=frequencies.value,
-        radiation=lines,
-    )
+app.command()(models)
+app.command("export-model")(export_model)

@@ -81,12 +81,16 @@ def accuracy_text(accuracy: Mapping[str, float]) -> str:
         >>> accuracy_text({"real_top_1": 0.31, "real_top_5": 0.633})
         'real 31.0 % (top-5 63.3)'
     """
-    sets = dict.fromkeys(name.rsplit("_top_", 1)[0] for name in accuracy)
-    return "  ".join(
+    ranked = [name for name in accuracy if "_top_" in name]
+    sets = dict.fromkeys(name.rsplit("_top_", 1)[0] for name in ranked)
+    texts = [
         f"{name} {100 * accuracy[f'{name}_top_1']:.1f} % "
         f"(top-5 {100 * accuracy[f'{name}_top_5']:.1f})"
         for name in sets
-    )
+    ]
+    others = [name for name in accuracy if name not in ranked]
+    texts += [f"{n.replace('_', ' ')} {100 * accuracy[n]:.1f} %" for n in others]
+    return "  ".join(texts)
 
 
 def p_value_text(p: float) -> str:

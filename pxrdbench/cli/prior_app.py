@@ -27,12 +27,18 @@ WorkersOption = Annotated[Optional[int], typer.Option("--workers", min=1)]
 def fit(
     structures: Annotated[
         Path,
-        typer.Argument(help=f"{TABLE}; with --cif CIF files, folders or archives."),
+        typer.Argument(
+            help=f"{TABLE}; what `pxrdbench import` wrote; with --cif CIFs."
+        ),
     ],
     out: OutOption,
     track: Annotated[
-        str, typer.Option(help="Of a table, only its `statistics` part is seen.")
-    ] = "open/structure-type",
+        Optional[str],
+        typer.Option(
+            help="Only its `statistics` part is seen: of a table that of "
+            "open/structure-type, of an import everything, if left away."
+        ),
+    ] = None,
     name: NameOption = None,
     cif: Annotated[
         bool, typer.Option("--cif", help="Fit on CIFs, all of them.")
@@ -59,7 +65,7 @@ def fit(
     ] = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Fit a prior on the statistics part of a track, or on CIFs."""
+    """Fit a prior on the statistics part of a track, on an import, or on CIFs."""
     from pxrdbench.crystal.prior import fit_prior, load_prior
     from pxrdbench.crystal.smoothing import cover_frequent_groups, smooth_prior
     from pxrdbench.dataset.split import split_digest
@@ -67,12 +73,18 @@ def fit(
 
     if groups is not None and not smooth:
         raise typer.BadParameter("--groups needs --smooth")
-    crystals, source = _read(structures, None if cif else track, workers)
+    imported = None if cif else _read_import(structures, track)
+    if imported is not None:
+        crystals, source, is_licensed = imported
+        restricted = restricted or is_licensed
+    else:
+        track = None if cif else track or "open/structure-type"
+        crystals, source = _read(structures, track, workers)
     prior, report = fit_prior(
         crystals,
         name=name or out.stem,
         min_crystals=1 if smooth else min_crystals,
-        split_digest="" if cif else split_digest(track),
+        split_digest="" if track is None else split_digest(track),
         source=f"{source}; {ICSD_SOURCE}",
         restricted=restricted,
         frequencies_icsd=(
@@ -262,6 +274,38 @@ def check(
             f"sample {wrong.index}: drawn in {wrong.space_group}, found "
             f"{wrong.found}{cell}"
         )
+
+
+def _read_import(
+    folder: Path, track: str | None
+) -> "tuple[CrystalBatch, str, bool] | None":
+    """Crystals of an import, and whether they are licensed; None if it is none."""
+    import numpy as np
+
+    from pxrdbench.crystal.batches import take_crystals
+    from pxrdbench.dataset.split import load_table
+    from pxrdbench.errors import SourceError
+    from pxrdbench.sources.structure_import import (
+        is_import,
+        load_import,
+        load_import_record,
+    )
+
+    if not is_import(folder):
+        return None
+    record = load_import_record(folder)
+    crystals, table = load_import(folder)
+    source = f"import ({record['kind']}) {record['digest'][:12]}"
+    if track is not None:
+        wanted = set(load_table(track, "statistics")["id"].to_pylist())
+        rows = [i for i, name in enumerate(table["id"].to_pylist()) if name in wanted]
+        if not rows:
+            raise SourceError(f"{folder} holds no crystal of {track} statistics")
+        crystals = take_crystals(crystals, np.array(rows, np.int64))
+        source = f"{track} statistics of {source}"
+    if record["restricted"]:
+        console.print("the crystals are licensed: the prior is [bold]restricted[/]")
+    return crystals, source, bool(record["restricted"])
 
 
 def _read(

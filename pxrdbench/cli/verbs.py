@@ -1,6 +1,7 @@
 """What each verb does and shows, once its options are parsed."""
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,11 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
                 f"({progress.samples_per_second_per_core:,.0f}/s a core)  "
                 f"{format_size(progress.bytes)}"
             )
+            if progress.is_rolling:
+                text += f" of {format_size(progress.max_bytes)}, rolling"
+            if progress.phase == "waiting":
+                full = "for the consumer" if progress.workers else "for workers"
+                text += f"  waiting {full}"
             left, fraction = progress.seconds_left, None
             if left is not None:
                 text += f"  {format_seconds(left)} left ({progress.limit})"
@@ -94,7 +100,8 @@ def run_train(config: "TrainConfig") -> "TrainReport":
         f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
         f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "
         f"{report.patterns_per_second:,.0f}/s, "
-        f"{100 * report.waited:.1f} % of the time waiting for data"
+        f"{100 * report.waited:.1f} % of the time waiting for data; one core makes "
+        f"{report.made_per_core_second:,.0f} patterns/s"
     )
     console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
     if report.is_interrupted:
@@ -104,21 +111,49 @@ def run_train(config: "TrainConfig") -> "TrainReport":
 
 
 def run_evaluate(
-    model: Path, track: str, part: str = "test", out: Path | None = None
+    model: Path | str,
+    track: str,
+    part: str = "test",
+    out: Path | None = None,
+    weights: Path | None = None,
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
     from pxrdbench.benchmark.foreign_model import evaluate_file
 
-    folder = out or model.parent / "eval" / track.replace("/", "-")
+    # Beside the model, or here where it is no file.
+    name = Path(track).name if Path(track).is_dir() else track.replace("/", "-")
+    folder = out or Path(weights or model).parent / "eval" / name
+    seen: list[tuple[int, float]] = []
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
+            seen.append((done, time.perf_counter()))
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate_file(model, track, part, folder, on_progress=show)
+        evaluation = evaluate_file(
+            model, track, part, folder, weights=weights, on_progress=show
+        )
     print_evaluation(evaluation)
+    _print_speed(seen, Path(weights or model))
     console.print(f"report: {folder / 'report.html'}")
     return evaluation
+
+
+def _print_speed(seen: list[tuple[int, float]], file: Path) -> None:
+    """Say how fast and how large a model is; no part of its evaluation.
+
+    The first batch warms up: it does not count.
+    """
+    from pxrdbench.dataset.plan import format_size
+
+    parts = []
+    if len(seen) > 1 and seen[-1][1] > seen[0][1]:
+        rate = (seen[-1][0] - seen[0][0]) / (seen[-1][1] - seen[0][1])
+        parts.append(f"{rate:,.0f} patterns/s on this machine as busy as it was")
+    if file.is_file():
+        parts.append(f"a file of {format_size(file.stat().st_size)}")
+    if parts:
+        console.print(f"speed and size: {', '.join(parts)}")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -196,7 +231,7 @@ def run_leaderboard(folder: Path, out: Path | None) -> None:
         console.print(f"page: {page}")
 
 
-def run_verify(folder: Path, samples: int) -> None:
+def run_verify(folder: Path | str, samples: int) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
     from pxrdbench.dataset.plan import format_size
     from pxrdbench.dataset.verify import verify_shards
@@ -221,21 +256,3 @@ def run_verify(folder: Path, samples: int) -> None:
     if not report.is_sound:
         sys.exit(1)
     console.print("[green]sound[/]")
-
-
-def run_split_list() -> None:
-    """Print the tracks with the sizes of their parts."""
-    from pxrdbench.dataset.split import available_tracks, load_record, load_table
-
-    table = make_table("Tracks", ("track", "part", "crystals", "types", "groups"))
-    for track in available_tracks():
-        for part in load_record(track)["parts"]:
-            rows = load_table(track, part)
-            table.add_row(
-                track,
-                part,
-                f"{rows.num_rows:,}",
-                f"{len(set(rows['structure_type'].to_pylist())):,}",
-                str(len(set(rows["space_group"].to_pylist()))),
-            )
-    console.print(table)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int16, Int64
+from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
@@ -17,10 +17,12 @@ class Batch:
     Attributes:
         intensity: One pattern a row, scaled to a maximum of one.
         space_group: Number in the International Tables, 1-230.
-        crystallite_size_nm: Size that broadened each pattern [nm].
+        crystallite_size_nm: Size that broadened each pattern [nm]; infinite where a
+            measurement drew the whole width.
         index: Number of each sample in its source.
         ids: Names of the samples, where they are real crystals.
         crystals: The crystals themselves, where the source knows them.
+        mask: Points that were measured; the others are zero. None if all were.
     """
 
     intensity: Float32[np.ndarray, "batch points"]
@@ -29,6 +31,7 @@ class Batch:
     index: Int64[np.ndarray, " batch"]
     ids: tuple[str, ...] | None = None
     crystals: CrystalBatch | None = None
+    mask: Bool[np.ndarray, "batch points"] | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -40,12 +43,29 @@ class Batch:
         return len(self.space_group)
 
 
+class EndOfSource(Exception):
+    """A source without known length has come to its end.
+
+    Attributes:
+        length: Number of its samples, as is known now.
+    """
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"the source has ended with {length} samples")
+        self.length = length
+
+
 @runtime_checkable
 class BatchSource(Protocol):
     """Whatever hands out numbered samples: shards, a recipe, a part of a track.
 
     ``batch`` may be called from several threads at once, for any range, in any
     order; sample i is the same whichever range it comes in.
+
+    A source may have more: ``take(numbers)`` gives samples by ascending numbers,
+    ``with_epoch(epoch)`` the same crystals with other sizes and noise for another
+    pass, ``block_samples`` and ``shard_starts`` say what it reads in one go, and
+    ``run_samples`` what should stay together when samples are shuffled.
     """
 
     @property
@@ -65,4 +85,8 @@ class BatchSource(Protocol):
         """Number of samples; None for a source without end."""
 
     def batch(self, start: int, count: int) -> Batch:
-        """Make samples start to start + count."""
+        """Make samples start to start + count.
+
+        Raises:
+            EndOfSource: If the length was not known and they lie beyond the end.
+        """

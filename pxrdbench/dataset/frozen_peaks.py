@@ -15,12 +15,12 @@ form of `dataset.packing` would take four and a half.
 """
 
 import lzma
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8, UInt16, UInt32
+from jaxtyping import Int64, UInt8, UInt16, UInt32
 
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.errors import PatternError, SplitError
@@ -72,6 +72,39 @@ class FrozenPeaks:
             code=np.rint(np.sqrt(relative[is_kept]) * INTENSITY_STEPS).astype("u2"),
             peak_count=np.diff(kept_before[peaks.peak_offset]).astype("u4"),
             wavelength=peaks.wavelength,
+        )
+
+    @classmethod
+    def join(cls, lists: Sequence["FrozenPeaks"]) -> "FrozenPeaks":
+        """Put the crystals of several lists one after the other.
+
+        Raises:
+            SplitError: If they were made with different radiation, or there are none.
+        """
+        wavelengths = {peaks.wavelength for peaks in lists}
+        if len(wavelengths) != 1:
+            raise SplitError(
+                f"peak lists of wavelengths {sorted(wavelengths)} cannot be joined"
+            )
+        return cls(
+            position=np.concatenate([peaks.position for peaks in lists]),
+            code=np.concatenate([peaks.code for peaks in lists]),
+            peak_count=np.concatenate([peaks.peak_count for peaks in lists]),
+            wavelength=lists[0].wavelength,
+        )
+
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> "FrozenPeaks":
+        """Take the peaks of some crystals, in the order given."""
+        end = np.cumsum(self.peak_count, dtype=np.int64)
+        counts = self.peak_count[rows].astype(np.int64)
+        # Number of each peak in the result, moved to where its crystal stands here.
+        move = (end - self.peak_count)[rows] - (np.cumsum(counts) - counts)
+        picked = np.arange(counts.sum()) + np.repeat(move, counts)
+        return FrozenPeaks(
+            position=self.position[picked],
+            code=self.code[picked],
+            peak_count=self.peak_count[rows],
+            wavelength=self.wavelength,
         )
 
     def to_peaks(self) -> PeakBatch:

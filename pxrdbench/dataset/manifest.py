@@ -9,25 +9,29 @@ A file has its final name only when it is whole: it is written beside it with th
 ending ``.part``, synchronised with the disk and renamed. A shard counts when its
 record and its tar are there, so a crash at any moment loses the shards in progress
 and nothing else. The manifest is the fold of the records; it is no file of its own.
+In an object store the same names are objects, each put whole.
+
+A record may say ``retired``: its consumer has read the shard, and the tar is gone. The
+samples are still those of the recipe and can be drawn from it.
 """
 
+import builtins
 import json
-import os
 import platform
-import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
 
 from pxrdbench.dataset.recipe_card import RecipeCard
+from pxrdbench.dataset.store import Store, open_store
 from pxrdbench.errors import ShardError
 
 LAYOUT_VERSION = 1
 DATASET_FILE = "dataset.json"
-PART_SUFFIX = ".part"
 # Blocks cost a reader 7-36 microseconds a sample, single samples 170-350; above
 # 256 nothing is gained (measured for these peak lists).
 BLOCK_SAMPLES = 256
@@ -92,6 +96,7 @@ class ShardRecord:
         rejections: Draws that were thrown away, by reason.
         block_offset: Position of each block in the tar, and of its end [bytes].
         made_with: Versions and processor that decide the last bits of a float.
+        retired: Whether the tar has been deleted after its consumer had read it.
     """
 
     name: str
@@ -105,10 +110,14 @@ class ShardRecord:
     rejections: Mapping[str, int]
     block_offset: tuple[int, ...]
     made_with: Mapping[str, str]
+    retired: bool = False
 
     def to_json(self) -> str:
         """Write the record down; the same record gives the same text."""
-        return json.dumps(asdict(self), indent=1) + "\n"
+        values = asdict(self)
+        if not self.retired:
+            del values["retired"]
+        return json.dumps(values, indent=1) + "\n"
 
     @classmethod
     def from_json(cls, text: str, source: str = "record") -> "ShardRecord":
@@ -142,6 +151,7 @@ class Manifest:
         block_samples: Samples of a full block within a shard.
         records: Finished shards in the order of their index.
         missing: Names of shards whose record stands there without a whole tar.
+        retired: Records of shards that were read and deleted.
     """
 
     card: RecipeCard
@@ -149,6 +159,7 @@ class Manifest:
     block_samples: int = BLOCK_SAMPLES
     records: tuple[ShardRecord, ...] = ()
     missing: tuple[str, ...] = ()
+    retired: tuple[ShardRecord, ...] = ()
 
     @property
     def samples(self) -> int:
@@ -169,7 +180,7 @@ class Manifest:
                 counts[space_group] += count
         return {int(g): int(counts[g]) for g in np.flatnonzero(counts)}
 
-    def write(self, folder: Path) -> None:
+    def write(self, location: str | Path | Store) -> None:
         """Write the description of the data set; records have files of their own."""
         contents = {
             "layout_version": LAYOUT_VERSION,
@@ -179,42 +190,68 @@ class Manifest:
             "recipe": self.card.to_dict(),
         }
         text = json.dumps(contents, indent=1) + "\n"
-        write_atomically(folder / DATASET_FILE, text.encode())
+        open_store(location).write(DATASET_FILE, text.encode())
 
     @classmethod
-    def read(cls, folder: Path) -> "Manifest":
+    def read(cls, location: str | Path | Store) -> "Manifest":
         """Read the description of a data set and add up its records.
 
+        Args:
+            location: A folder, or a URL such as ``s3://bucket/prefix``.
+
         Raises:
-            ShardError: If the folder holds no data set, or one of another layout.
+            ShardError: If there is no data set, or one of another layout.
         """
-        manifest = cls._read_description(folder)
-        records, missing = [], []
-        for path in sorted(folder.glob("shard-*.json")):
-            record = ShardRecord.from_json(path.read_text(), str(path))
-            if record.recipe != manifest.card.digest:
-                raise ShardError(
-                    f"{path} belongs to the recipe {record.recipe[:12]}, the folder to "
-                    f"{manifest.card.digest[:12]}: move it to a folder of its own"
-                )
-            tar = path.with_suffix(".tar")
-            if tar.is_file() and tar.stat().st_size == record.bytes:
+        store = open_store(location)
+        manifest = cls.read_description(store)
+        sizes = store.sizes()
+        names = [name for name in sizes if fnmatch(name, "shard-*.json")]
+        records, missing, retired = [], [], []
+        for name, text in sorted(store.read_many(names).items()):
+            record = manifest.read_record(store, name, text)
+            if record.retired:
+                retired.append(record)
+            elif sizes.get(f"{record.name}.tar") == record.bytes:
                 records.append(record)
             else:
                 missing.append(record.name)
-        records.sort(key=lambda record: record.index)
-        return replace(manifest, records=tuple(records), missing=tuple(missing))
+        for some in (records, retired):
+            some.sort(key=lambda record: record.index)
+        return replace(
+            manifest,
+            records=tuple(records),
+            missing=tuple(missing),
+            retired=tuple(retired),
+        )
+
+    def read_record(
+        self, store: Store, name: str, text: "builtins.bytes"
+    ) -> ShardRecord:
+        """Read a record, and see that it belongs to this data set.
+
+        Raises:
+            ShardError: If it does not, or is no record.
+        """
+        path = store.address(name)
+        record = ShardRecord.from_json(text.decode(errors="replace"), path)
+        if record.recipe != self.card.digest:
+            raise ShardError(
+                f"{path} belongs to the recipe {record.recipe[:12]}, the folder to "
+                f"{self.card.digest[:12]}: move it to a folder of its own"
+            )
+        return record
 
     @classmethod
-    def _read_description(cls, folder: Path) -> "Manifest":
-        path = folder / DATASET_FILE
-        if not path.is_file():
-            raise ShardError(
-                f"{folder} holds no data set ({DATASET_FILE} is not there); "
-                "`pxrdbench generate --out` makes one"
-            )
+    def read_description(cls, location: str | Path | Store) -> "Manifest":
+        """Read the description of a data set alone, without its records.
+
+        Raises:
+            ShardError: If there is no data set, or one of another layout.
+        """
+        store = open_store(location)
+        path = store.address(DATASET_FILE)
         try:
-            contents = json.loads(path.read_text())
+            contents = json.loads(store.read(DATASET_FILE))
             layout = contents["layout_version"]
             if layout != LAYOUT_VERSION:
                 raise ShardError(
@@ -226,36 +263,13 @@ class Manifest:
                 shard_samples=int(contents["shard_samples"]),
                 block_samples=int(contents["block_samples"]),
             )
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ShardError(
+                f"{store.location} holds no data set ({DATASET_FILE} is not there); "
+                "`pxrdbench generate --out` makes one"
+            ) from error
         except (KeyError, TypeError, json.JSONDecodeError) as error:
             raise ShardError(f"{path} is damaged: {error!r}") from error
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, even if the power fails."""
-    part = part_path(path)
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def part_path(path: Path) -> Path:
-    """Name a file in progress; no two writers ever share one."""
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PART_SUFFIX}")
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def describe_versions() -> dict[str, str]:

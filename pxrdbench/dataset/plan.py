@@ -1,24 +1,15 @@
 """Which shard comes next, and whether there is room for it."""
 
-import fcntl
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pxrdbench.dataset.manifest import (
-    DATASET_FILE,
-    PART_SUFFIX,
-    Manifest,
-    ShardRecord,
-    ShardSpan,
-)
+from pxrdbench.dataset.manifest import DATASET_FILE, Manifest, ShardRecord, ShardSpan
 from pxrdbench.dataset.recipe_card import RecipeCard
+from pxrdbench.dataset.store import Store, open_store
 from pxrdbench.errors import ShardError
 
 SHARD_SAMPLES = 50_000
-LOCK_FILE = ".lock"
 
 # A shard may be this much larger than the largest so far, by bytes per sample.
 _RESERVE = 1.05
@@ -76,7 +67,7 @@ class ShardPlan:
     def __init__(
         self,
         manifest: Manifest,
-        folder: Path,
+        location: str | Path | Store,
         *,
         total_samples: int | None,
         max_bytes: int,
@@ -85,27 +76,35 @@ class ShardPlan:
         self.total_samples = total_samples
         self.max_bytes = max_bytes
         self.bytes_per_sample = 0.0
-        self._folder = folder
+        self._store = open_store(location)
         self._next = 0
+        # Retired shards are done too: whoever misses them draws them from the recipe.
+        self._samples = {r.index: r.samples for r in manifest.retired}
         self._records = {record.index: record for record in manifest.records}
+        self._samples |= {r.index: r.samples for r in manifest.records}
         self._reserved: dict[int, int] = {}
-        for record in manifest.records:
+        for record in manifest.records + manifest.retired:
             self._learn(record.bytes, record.samples)
 
     @property
     def samples(self) -> int:
-        """Samples of finished shards."""
-        return sum(record.samples for record in self._records.values())
+        """Samples of finished shards, retired ones included."""
+        return sum(self._samples.values())
 
     @property
     def bytes(self) -> int:
-        """Size of finished shards."""
+        """Size of the shards that are there."""
         return sum(record.bytes for record in self._records.values())
 
     @property
     def shards(self) -> int:
-        """Number of finished shards."""
+        """Number of finished shards that are there."""
         return len(self._records)
+
+    @property
+    def retired(self) -> int:
+        """Number of shards that were read and deleted."""
+        return len(self._samples) - len(self._records)
 
     @property
     def total_shards(self) -> int | None:
@@ -119,8 +118,7 @@ class ShardPlan:
         index = self._next
         while self.total_shards is None or index < self.total_shards:
             span = ShardSpan.of(index, self.shard_samples, self.total_samples)
-            record = self._records.get(index)
-            is_there = record is not None and record.samples >= span.samples
+            is_there = self._samples.get(index, 0) >= span.samples
             if not is_there and index not in self._reserved:
                 return span
             index += 1
@@ -133,15 +131,18 @@ class ShardPlan:
         # A tar ends with up to 10 kB of zeros.
         needed = int(_RESERVE * self.bytes_per_sample * span.samples) + 20_000
         in_progress = sum(self._reserved.values())
-        free_disk = shutil.disk_usage(self._folder).free - _DISK_RESERVE
-        free = min(self.max_bytes - self.bytes, free_disk) - in_progress
+        free = min(self.max_bytes - self.bytes, self._free_disk) - in_progress
         return needed if needed <= free else 0
 
     @property
     def is_disk_short(self) -> bool:
         """Whether the disk ends before the size limit does."""
-        free_disk = shutil.disk_usage(self._folder).free - _DISK_RESERVE
-        return free_disk < self.max_bytes - self.bytes
+        return self._free_disk < self.max_bytes - self.bytes
+
+    @property
+    def _free_disk(self) -> float:
+        free = self._store.free_bytes()
+        return float("inf") if free is None else free - _DISK_RESERVE
 
     def expect(self, bytes_per_sample: float) -> None:
         """Say how large a sample is likely to be, before there is any."""
@@ -155,7 +156,12 @@ class ShardPlan:
         """Note that a shard is written."""
         del self._reserved[record.index]
         self._records[record.index] = record
+        self._samples[record.index] = record.samples
         self._learn(record.bytes, record.samples)
+
+    def retire(self, index: int) -> None:
+        """Note that a shard was deleted after its consumer had read it."""
+        self._records.pop(index, None)
 
     def give_up(self, span: ShardSpan, samples: int = 0, size: int = 0) -> None:
         """Note that a shard is not written after all, and what was seen of its size."""
@@ -167,62 +173,56 @@ class ShardPlan:
             self.expect(size / samples)
 
 
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(location: str | Path | Store) -> AbstractContextManager[None]:
     """Keep other runs out of a folder; the lock ends with the process.
 
     Raises:
         ShardError: If another run has it.
     """
-    with (folder / LOCK_FILE).open("ab") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ShardError(
-                f"another run writes to {folder}; wait for it, or choose another folder"
-            ) from None
-        yield
+    return open_store(location).lock()
 
 
 def open_folder(
-    folder: Path, card: RecipeCard, shard_samples: int | None = None
+    location: str | Path | Store, card: RecipeCard, shard_samples: int | None = None
 ) -> Manifest:
     """Describe a new folder, or check that a recipe belongs into an old one.
 
     Args:
-        folder: Where the shards are or will be.
+        location: Where the shards are or will be.
         card: What is to be written.
         shard_samples: Samples of a shard; those of the folder, or 50,000, if None.
 
     Raises:
         ShardError: If the folder holds another recipe or other shards.
     """
-    if not (folder / DATASET_FILE).exists():
-        for path in folder.glob("shard-*.tar"):
+    store = open_store(location)
+    names = store.sizes()
+    if DATASET_FILE not in names:
+        strangers = sorted(n for n in names if re.fullmatch(r"shard-.*\.tar", n))
+        if strangers:
             raise ShardError(
-                f"{folder} holds {path.name} but no {DATASET_FILE}: another program "
-                "wrote it; choose another folder"
+                f"{store.location} holds {strangers[0]} but no {DATASET_FILE}: another "
+                "program wrote it; choose another folder"
             )
         manifest = Manifest(card, shard_samples or SHARD_SAMPLES)
-        manifest.write(folder)
+        manifest.write(store)
         return manifest
-    manifest = Manifest.read(folder)
+    manifest = Manifest.read(store)
     if manifest.card.digest != card.digest:
         differences = "; ".join(manifest.card.differences(card))
         raise ShardError(
-            f"{folder} holds samples of another recipe: there {differences}. One "
-            "folder holds one recipe: choose another --out, or repeat the options of "
-            "the first run"
+            f"{store.location} holds samples of another recipe: there {differences}. "
+            "One folder holds one recipe: choose another --out, or repeat the options "
+            "of the first run"
         )
     if shard_samples not in {None, manifest.shard_samples}:
         raise ShardError(
-            f"{folder} holds shards of {manifest.shard_samples:,} samples, not "
+            f"{store.location} holds shards of {manifest.shard_samples:,} samples, not "
             f"{shard_samples:,}: leave --shard-samples away, or choose another --out"
         )
     return manifest
 
 
-def sweep_folder(folder: Path) -> None:
+def sweep_folder(location: str | Path | Store) -> None:
     """Remove what interrupted writers left; nobody else may be writing."""
-    for path in folder.glob(f"*{PART_SUFFIX}"):
-        path.unlink(missing_ok=True)
+    open_store(location).sweep()

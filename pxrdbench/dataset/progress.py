@@ -3,13 +3,12 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from pxrdbench.dataset.plan import ShardPlan, format_size
 
 Limit = Literal["time", "samples", "size", "disk", "interrupted"]
-Phase = Literal["starting", "running", "stopping"]
+Phase = Literal["starting", "running", "waiting", "stopping"]
 
 # Rates shown are means over this time [s].
 _RATE_WINDOW = 15.0
@@ -20,10 +19,12 @@ class GenerateProgress:
     """A moment of a run, for a live line.
 
     Attributes:
-        phase: ``starting`` (kernels and Ray), ``running``, or ``stopping`` (shards in
-            progress are finished or given up).
+        phase: ``starting`` (kernels and Ray), ``running``, ``waiting`` (for room in a
+            rolling set, or for workers) or ``stopping`` (shards in progress are
+            finished or given up).
         workers: Processes at work, one a core.
-        samples: Samples in the folder, those of shards in progress included.
+        samples: Samples in the folder, those of shards in progress and of retired
+            shards included.
         samples_new: Those of this run.
         total_samples: Where the set ends; None for no end.
         samples_per_second: Of all workers, over the last seconds.
@@ -33,6 +34,8 @@ class GenerateProgress:
         total_shards: Number of shards in the end; None for no end.
         seconds: Time worked.
         total_seconds: Time that the run has; None for no end.
+        retired: Shards that a consumer has read and the run has deleted.
+        is_rolling: Whether a full folder is waited for rather than an end.
     """
 
     phase: Phase
@@ -47,6 +50,8 @@ class GenerateProgress:
     total_shards: int | None = None
     seconds: float = 0.0
     total_seconds: float | None = None
+    retired: int = 0
+    is_rolling: bool = False
 
     @property
     def samples_per_second_per_core(self) -> float:
@@ -64,7 +69,8 @@ class GenerateProgress:
             if self.total_samples is not None:
                 ends["samples"] = max(self.total_samples - self.samples, 0) / rate
             bytes_per_second = rate * self.bytes / max(self.samples, 1)
-            ends["size"] = max(self.max_bytes - self.bytes, 0) / bytes_per_second
+            if bytes_per_second > 0 and not self.is_rolling:
+                ends["size"] = max(self.max_bytes - self.bytes, 0) / bytes_per_second
         return ends
 
     @property
@@ -83,8 +89,8 @@ class GenerateReport:
     """What a run did.
 
     Attributes:
-        out: Folder of the shards.
-        samples: Samples in the folder.
+        out: Folder or URL of the shards.
+        samples: Samples in the folder, those of retired shards included.
         samples_new: Those of this run.
         shards: Shards in the folder.
         bytes: Their size.
@@ -95,7 +101,7 @@ class GenerateReport:
         explanation: What happened and what to do next, a sentence or two.
     """
 
-    out: Path
+    out: str
     samples: int
     samples_new: int
     shards: int
@@ -138,7 +144,7 @@ class RateMeter:
         return max(now - before, 0) / (last - first) if last > first else 0.0
 
 
-def explain_end(folder: Path, plan: ShardPlan, stopped_by: Limit) -> str:
+def explain_end(folder: str, plan: ShardPlan, stopped_by: Limit) -> str:
     """Say why a run ended and what can be done."""
     size, limit = format_size(plan.bytes), format_size(plan.max_bytes)
     shard = format_size(plan.bytes_per_sample * plan.shard_samples)
@@ -150,12 +156,12 @@ def explain_end(folder: Path, plan: ShardPlan, stopped_by: Limit) -> str:
         "size": (
             f"The size limit is reached: {folder} holds {size} of {limit}, and the "
             f"next shard of {plan.shard_samples:,} samples needs about {shard}. Raise "
-            "--max-size to go on, or train straight from the recipe (--online): it "
-            "needs no disk and never ends."
+            "--max-size to go on, let a consumer make room (--rolling NAME), or train "
+            "straight from the recipe (--online): it needs no disk and never ends."
         ),
         "disk": (
             f"The disk is nearly full: {folder} holds {size} of {limit}, and the next "
             f"shard needs about {shard} beside the 1 GB that is left free. Make room "
-            "or choose another --out."
+            f"or choose another --out; {go_on}."
         ),
     }[stopped_by]

@@ -2,6 +2,8 @@
 
     prior -> draw_crystals(seed, i) -> simulate_peaks -> render(size of (seed, i))
 
+with the effects of a measurement, drawn from (seed, i) too, where they act.
+
 Sample i depends on the recipe and on i alone. Any range, in any order, by any number
 of workers gives the same crystals, peaks and patterns; on one processor type with one
 set of versions they are the same bytes. A shard is a range of a recipe on disk.
@@ -10,24 +12,41 @@ set of versions they are the same bytes. A shard is a range of a recipe on disk.
 import json
 from collections import Counter
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int64
-from numba import njit
 
-from pxrdbench.crystal.generator import Rejections, draw_crystals_with_report
+from pxrdbench.crystal.coordinate_model import find_coordinate_model
+from pxrdbench.crystal.generator import (
+    PRESETS,
+    Rejections,
+    draw_crystals_of_type,
+    draw_crystals_with_report,
+)
 from pxrdbench.crystal.prior import Prior, load_prior
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipe_card import Preset, RecipeCard
+from pxrdbench.dataset.recipe_choices import (
+    StructureType,
+    check_coordinates,
+    check_sizes,
+    check_volume,
+    find_measurement,
+)
+from pxrdbench.dataset.rendering import find_empty, render_samples, shift_reach
+from pxrdbench.diffraction.effect import Samples
+from pxrdbench.diffraction.measurement import Measurement
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
-from pxrdbench.diffraction.peaks import Precision, simulate_peaks
-from pxrdbench.diffraction.profile import render
+from pxrdbench.diffraction.peaks import Precision
+from pxrdbench.diffraction.sample_effects import (
+    ImpurityPhases,
+    PhasePool,
+    mass_times_volume,
+)
 from pxrdbench.errors import PatternError, RecipeError
-
-PRESETS = ("default", "paper")
 
 # Peaks this far [degrees] outside the grid are simulated as well, because their tails
 # reach in: at 20 nm and 90 degrees it is four widths. The reference work drops them,
@@ -39,6 +58,11 @@ _PRECISION: dict[str, Precision] = {"default": "single", "paper": "double"}
 # beyond any that a data set reaches.
 _REDRAW_STRIDE = 1 << 56
 _MAX_REDRAWS = 60
+
+# Impurities are crystals of the same prior and seed, at indices that no set reaches.
+_POOL_START = 1 << 50
+_POOL_PHASES = 1024
+_PLAIN = Measurement()
 
 
 class DrawnPeaks(NamedTuple):
@@ -81,8 +105,12 @@ class Recipe:
         preset: Preset = "default",
         radiation: str | float | Radiation = "CuKa1",
         grid: TwoThetaGrid | None = None,
-        crystallite_size_nm: tuple[float, float] = (20.0, 100.0),
+        crystallite_size_nm: tuple[float, float] | None = None,
         space_group_frequencies: str | None = None,
+        measurement: Measurement | str | None = None,
+        max_volume: float | None = None,
+        coordinates: str | None = None,
+        structure_type: StructureType | str | None = None,
     ) -> None:
         """Choose what to draw and how to measure it.
 
@@ -94,12 +122,21 @@ class Recipe:
                 beyond the grid.
             radiation: Name, wavelength [Å] or `Radiation`.
             grid: Angles of the patterns; 5 to 90 degrees in 8501 points if not given.
-            crystallite_size_nm: Bounds of the uniform distribution of sizes [nm].
+            crystallite_size_nm: Bounds of the uniform distribution of sizes [nm]; 20 to
+                100 if not given, and no size at all with a measurement whose profile
+                has a fixed Lorentzian share, as ``rruff-paper``: it is the whole width.
             space_group_frequencies: ``fitted``, ``icsd`` or ``uniform``; those of the
                 prior if not given.
+            measurement: What instrument and sample add, or the name of a preset:
+                ``rruff-paper``, ``rruff-paper-pure``, ``laboratory``.
+            max_volume: Largest conventional cell [Å³]; that of the prior if not given.
+            coordinates: Name of the model that places atoms; ``uniform`` if not given.
+            structure_type: Draw crystals of this type only, as ``221 0:a 1:b O:c``.
 
         Raises:
             RecipeError: If a choice is out of its bounds; it names them.
+            PatternError: If the measurement is unknown.
+            PriorError: If the prior knows nothing of the structure type's group.
         """
         if not 0 <= seed < 1 << 64:
             raise RecipeError(f"seed {seed} is not within 0 and 2**64 - 1")
@@ -107,29 +144,34 @@ class Recipe:
             raise RecipeError(
                 f"unknown preset {preset!r}; known are {', '.join(PRESETS)}"
             )
-        low, high = crystallite_size_nm
-        if not 1.0 <= low <= high <= 1e5:
-            raise RecipeError(
-                f"crystallite sizes run from {low} to {high} nm; it must hold that "
-                "1 <= smallest <= largest <= 100000"
-            )
         prior = load_prior(prior)
         if space_group_frequencies is not None:
             prior = prior.with_frequencies(space_group_frequencies)
+        radiation = Radiation.parse(radiation)
+        measurement = find_measurement(measurement, radiation)
+        if structure_type is not None:
+            structure_type = StructureType.parse(structure_type)
+        groups = prior.space_groups
         card = RecipeCard(
             prior_name=prior.name,
             prior_digest=prior.digest,
             restricted=prior.restricted,
             space_group_frequencies=prior.frequencies,
-            space_groups=prior.space_groups,
+            space_groups=(structure_type.space_group,) if structure_type else groups,
             seed=int(seed),
             preset=preset,
-            radiation=Radiation.parse(radiation),
+            radiation=radiation,
             grid=grid or TwoThetaGrid(),
-            crystallite_size_nm=(float(low), float(high)),
+            crystallite_size_nm=check_sizes(crystallite_size_nm, measurement),
+            measurement=measurement,
+            max_volume=check_volume(max_volume),
+            coordinates=check_coordinates(coordinates),
+            structure_type=structure_type,
         )
         object.__setattr__(self, "prior", prior)
         object.__setattr__(self, "card", card)
+        if structure_type is not None:
+            self._draw_crystals(0, 1)  # refuses what the prior does not know
 
     @property
     def grid(self) -> TwoThetaGrid:
@@ -187,15 +229,11 @@ class Recipe:
         Raises:
             RecipeError: If the prior found is not the one that the card was made with.
         """
-        recipe = cls(
-            card.prior_name if prior is None else prior,
-            card.seed,
-            preset=card.preset,
-            radiation=card.radiation,
-            grid=card.grid,
-            crystallite_size_nm=card.crystallite_size_nm,
-            space_group_frequencies=card.space_group_frequencies,
-        )
+        # The card holds every other argument under the argument's name.
+        names = cls.__init__.__kwdefaults__ or ()
+        choices = {name: getattr(card, name) for name in names}
+        where = card.prior_name if prior is None else prior
+        recipe = cls(where, card.seed, **choices)
         if recipe.prior.digest != card.prior_digest:
             raise RecipeError(
                 f"the recipe was made with the prior {card.prior_name!r} of digest "
@@ -229,13 +267,32 @@ class Recipe:
         """Make the patterns of samples start to start + count."""
         drawn = self.draw(start, count)
         sizes = self.card.crystallite_sizes(start, count)
+        measurement = self.card.measurement
+        scans = render_samples(
+            drawn.peaks,
+            self.grid,
+            Samples(self.card.seed, start, count),
+            sizes,
+            measurement,
+            self.pool if measurement and measurement.needs_pool else None,
+        )
         return Batch(
-            intensity=render(drawn.peaks, self.grid, sizes),
+            intensity=scans.intensity,
             space_group=drawn.crystals.space_group,
             crystallite_size_nm=sizes,
             index=np.arange(start, start + count),
             crystals=drawn.crystals,
+            mask=scans.is_measured,
         )
+
+    @cached_property
+    def pool(self) -> PhasePool:
+        """Crystals that turn up as impurities: others of the same prior and seed."""
+        names = ("preset", "radiation", "grid", "max_volume", "coordinates")
+        choices = {name: getattr(self.card, name) for name in names}
+        plain = Recipe(self.prior, self.card.seed, **choices)
+        drawn = plain.draw(_POOL_START, _POOL_PHASES)
+        return PhasePool(drawn.peaks, mass_times_volume(drawn.crystals))
 
     def draw(self, start: int, count: int) -> DrawnPeaks:
         """Draw crystals and simulate their reflections.
@@ -256,13 +313,17 @@ class Recipe:
         crystals, report = self._draw_crystals(start, count)
         rejections = _count_rejections(report)
         try:
-            peaks = self._simulate(crystals)
+            peaks = self._simulate(crystals, start)
         except PatternError as error:
             if error.index is None:
                 raise
-            empty = [row for row in range(count) if self._is_empty(crystals[row])]
+            empty = [
+                row
+                for row in range(count)
+                if self._is_empty(crystals[row], start + row)
+            ]
         else:
-            empty = find_empty(peaks, self.grid).tolist()
+            empty = self._find_empty(peaks)
             if not empty:
                 return DrawnPeaks(crystals, peaks, rejections)
         replaced = list(crystals)
@@ -270,37 +331,59 @@ class Recipe:
             replaced[row] = self._redraw(start + row)
         crystals = CrystalBatch.from_crystals(replaced)
         rejections["no_peak_on_grid"] = len(empty)
-        return DrawnPeaks(crystals, self._simulate(crystals), rejections)
+        return DrawnPeaks(crystals, self._simulate(crystals, start), rejections)
 
     def _draw_crystals(self, start: int, count: int) -> tuple[CrystalBatch, Rejections]:
-        return draw_crystals_with_report(
-            self.prior, self.card.seed, start, count, preset=self.card.preset
+        card = self.card
+        model = card.coordinates and find_coordinate_model(card.coordinates)
+        options: dict[str, Any] = {
+            "preset": card.preset,
+            "max_volume": card.max_volume,
+            "coordinates": model,
+        }
+        if (kind := card.structure_type) is None:
+            return draw_crystals_with_report(
+                self.prior, card.seed, start, count, **options
+            )
+        return draw_crystals_of_type(
+            self.prior, kind.space_group, kind.sites, card.seed, start, count, **options
         )
 
-    def _simulate(self, crystals: CrystalBatch) -> PeakBatch:
+    def _simulate(self, crystals: CrystalBatch, start: int) -> PeakBatch:
+        """Reflections of samples from ``start`` on, with what acts on them."""
         margin = _MARGIN[self.card.preset]
         # Half the way to 0 and 180 degrees at most, where the Lorentz factor diverges.
         low = max(self.grid.start - margin, self.grid.start / 2)
         high = min(self.grid.stop + margin, (self.grid.stop + 180.0) / 2)
-        return simulate_peaks(
+        measurement = self.card.measurement or _PLAIN
+        is_mixed = measurement.get(ImpurityPhases) is not None
+        return measurement.simulate(
             crystals,
+            Samples(self.card.seed, start, len(crystals)),
             self.radiation,
             (low, high),
             self.card.preset,
             _PRECISION[self.card.preset],
+            pool=self.pool if is_mixed else None,
         )
 
-    def _is_empty(self, crystal: Crystal) -> bool:
+    def _is_empty(self, crystal: Crystal, index: int) -> bool:
         try:
-            peaks = self._simulate(CrystalBatch.from_crystals([crystal]))
+            peaks = self._simulate(CrystalBatch.from_crystals([crystal]), index)
         except PatternError:
             return True
-        return len(find_empty(peaks, self.grid)) > 0
+        return len(self._find_empty(peaks)) > 0
+
+    def _find_empty(self, peaks: PeakBatch) -> list[int]:
+        """Crystals without a peak that stays on the grid when lines are shifted."""
+        inside = shift_reach(self.card.measurement, self.grid)
+        empty: list[int] = find_empty(peaks, self.grid, inside).tolist()
+        return empty
 
     def _redraw(self, index: int) -> Crystal:
         for attempt in range(1, _MAX_REDRAWS + 1):
             crystal = self._draw_crystals(index + attempt * _REDRAW_STRIDE, 1)[0][0]
-            if not self._is_empty(crystal):
+            if not self._is_empty(crystal, index):
                 return crystal
         raise RecipeError(
             f"sample {index}: {_MAX_REDRAWS} crystals in a row have no reflection "
@@ -309,37 +392,9 @@ class Recipe:
         )
 
 
-def find_empty(peaks: PeakBatch, grid: TwoThetaGrid) -> Int64[np.ndarray, " empty"]:
-    """Find crystals that have no peak on a grid; their rows."""
-    empty: np.ndarray = _find_empty(
-        peaks.two_theta, peaks.peak_offset, grid.start, grid.stop
-    )
-    return empty
-
-
 def _count_rejections(report: Rejections) -> Counter[str]:
     """Add up over space groups; reasons that did not occur are left out."""
     totals = {
         field.name: int(getattr(report, field.name).sum()) for field in fields(report)
     }
     return Counter({name: n for name, n in totals.items() if n and name != "accepted"})
-
-
-@njit(cache=True, nogil=True)
-def _find_empty(
-    two_theta: Float64[np.ndarray, " peaks"],
-    peak_offset: Int64[np.ndarray, " batch_and_one"],
-    start: float,
-    stop: float,
-) -> Int64[np.ndarray, " empty"]:
-    """Rows whose ascending peaks jump over the grid."""
-    empty = np.empty(len(peak_offset) - 1, np.int64)
-    n_empty = 0
-    for crystal in range(len(peak_offset) - 1):
-        first, last = peak_offset[crystal], peak_offset[crystal + 1]
-        while first < last and two_theta[first] < start:
-            first += 1
-        if first == last or two_theta[first] > stop:
-            empty[n_empty] = crystal
-            n_empty += 1
-    return empty[:n_empty].copy()

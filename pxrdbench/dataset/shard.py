@@ -15,13 +15,13 @@ hands them over untouched. Patterns are rendered on loading: a sample takes 1.3 
 instead of 34 kB, and every pass may have other crystallite sizes.
 """
 
+import builtins
+import contextlib
 import hashlib
 import io
 import json
 import os
 import tarfile
-import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -36,12 +36,10 @@ from pxrdbench.dataset.manifest import (
     ShardRecord,
     ShardSpan,
     describe_versions,
-    part_path,
-    sync_folder,
-    write_atomically,
 )
 from pxrdbench.dataset.packing import pack_peaks
 from pxrdbench.dataset.recipe import Recipe
+from pxrdbench.dataset.store import LocalStore, Store, part_path
 from pxrdbench.errors import ShardError
 
 # Members of a block and how their numbers are stored.
@@ -56,9 +54,6 @@ MEMBER_TYPES: dict[str, str] = {
 # Blocks that are drawn and simulated in one go: enough that Python costs nothing,
 # few enough that a worker answers within a fraction of a second.
 _BLOCKS_AT_ONCE = 4
-
-# A worker tells its progress this often [s]: a message costs a millisecond.
-_TICK = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,20 +112,27 @@ class Block:
 class ShardWriter:
     """Writes one shard; the file gets its name when it is whole.
 
-    Leaving the ``with`` block without `commit` removes what was written.
+    Leaving the ``with`` block without `commit` or `finish` removes what was written.
+
+    Attributes:
+        span: Which samples.
+        bytes: Size so far.
+        samples: Number of samples so far.
+        part: The file in progress.
     """
 
     def __init__(self, folder: Path, span: ShardSpan, recipe_digest: str) -> None:
         self.span = span
         self.bytes = 0
         self.samples = 0
-        self._path = folder / f"{span.name}.tar"
+        self._folder = folder
         self._recipe_digest = recipe_digest
         self._counts = np.zeros(231, np.int64)
         self._hash = hashlib.sha256()
         self._block_offset = [0]
-        self._part = part_path(self._path)
-        self._file = self._part.open("xb")
+        self.part = part_path(folder / f"{span.name}.tar")
+        self._is_finished = False
+        self._file = self.part.open("xb")
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -141,8 +143,10 @@ class ShardWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._file.close()
-        self._part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what a full disk has left unwritten
+            self._file.close()
+        if not self._is_finished:
+            self.part.unlink(missing_ok=True)
 
     def add(self, block: Block) -> None:
         """Append a block; blocks come in the order of their samples."""
@@ -163,6 +167,16 @@ class ShardWriter:
 
     def commit(self, rejections: Mapping[str, int]) -> ShardRecord:
         """Give the shard its name, and write its record.
+
+        Raises:
+            ShardError: If samples of the span are missing.
+        """
+        record = self.finish(rejections)
+        publish_shard(LocalStore(self._folder), self.part, record)
+        return record
+
+    def finish(self, rejections: Mapping[str, int]) -> ShardRecord:
+        """End the file, which is left without its name, and give its record.
 
         Raises:
             ShardError: If samples of the span are missing.
@@ -190,12 +204,7 @@ class ShardWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        record_path = self._path.with_suffix(".json")
-        # A record never stands beside another tar than its own, not even for a moment.
-        record_path.unlink(missing_ok=True)
-        self._part.replace(self._path)
-        sync_folder(self._path.parent)
-        write_atomically(record_path, record.to_json().encode())
+        self._is_finished = True
         return record
 
     def _write_member(self, name: str, data: bytes) -> None:
@@ -213,6 +222,22 @@ class ShardWriter:
         self._file.write(data)
         self._hash.update(data)
         self.bytes += len(data)
+
+
+def publish_shard(store: Store, part: Path | None, record: ShardRecord) -> None:
+    """Give a finished shard its name, then write its record.
+
+    A record never stands beside another tar than its own, not even for a moment.
+
+    Args:
+        store: Where the shard goes.
+        part: The finished file; None if the object already has its name.
+        record: What it holds.
+    """
+    if part is not None:
+        store.remove(f"{record.name}.json")
+        store.adopt(part, f"{record.name}.tar")
+    store.write(f"{record.name}.json", record.to_json().encode())
 
 
 def _members(block: Block, recipe_digest: str) -> Iterator[tuple[str, bytes]]:
@@ -291,14 +316,19 @@ class ShardProgress:
         samples: Samples written.
         bytes: Bytes written.
         record: The record, once the shard is finished.
-        stopped: Why the shard was given up: ``asked``, or ``size`` if it would have
-            become larger than allowed; empty while it goes on.
+        stopped: Why the shard was given up: ``asked``, ``size`` if it would have
+            become larger than allowed, or ``disk`` if there was no room left; empty
+            while it goes on.
+        part: The finished file that still has to get its name; empty if there is none.
+        data: The next piece of the finished file, where it is sent.
     """
 
     samples: int = 0
     bytes: int = 0
     record: ShardRecord | None = None
     stopped: str = ""
+    part: str = ""
+    data: "builtins.bytes" = b""
 
 
 def write_shard(
@@ -309,6 +339,7 @@ def write_shard(
     block_samples: int = BLOCK_SAMPLES,
     max_bytes: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    publish: bool = True,
 ) -> Iterator[ShardProgress]:
     """Draw, simulate and write one shard, telling how far it is.
 
@@ -321,6 +352,8 @@ def write_shard(
         block_samples: Samples of a block.
         max_bytes: Size that the shard must not exceed.
         should_stop: Asked several times a second.
+        publish: Whether the shard gets its name and record; else it is left as a
+            file in progress for somebody who publishes it.
 
     Yields:
         Samples and bytes so far; in the end the record, or why there is none.
@@ -339,40 +372,7 @@ def write_shard(
                 yield ShardProgress(writer.samples, writer.bytes, stopped=reason)
                 return
             yield ShardProgress(writer.samples, writer.bytes)
-        record = writer.commit(dict(sorted(rejections.items())))
-        yield ShardProgress(writer.samples, writer.bytes, record)
-
-
-class ShardWorker:
-    """Writes one shard after another, in a process of its own."""
-
-    def __init__(self, recipe: Recipe, folder: Path, block_samples: int) -> None:
-        self._recipe = recipe
-        self._folder = folder
-        self._block_samples = block_samples
-        self._stop = threading.Event()
-
-    def is_ready(self) -> bool:
-        """Load kernels and tables, so that the clock starts when work does."""
-        draw_block(self._recipe, 0, 1)
-        return True
-
-    def stop(self) -> None:
-        """Give up the shard in progress; called from another thread."""
-        self._stop.set()
-
-    def write(self, span: ShardSpan, max_bytes: int) -> Iterator[ShardProgress]:
-        """Write a shard; tell about it now and then, and in the end."""
-        last = time.monotonic()
-        for progress in write_shard(
-            self._recipe,
-            self._folder,
-            span,
-            block_samples=self._block_samples,
-            max_bytes=max_bytes,
-            should_stop=self._stop.is_set,
-        ):
-            is_end = progress.record is not None or progress.stopped
-            if is_end or time.monotonic() - last > _TICK:
-                last = time.monotonic()
-                yield progress
+        finish = writer.commit if publish else writer.finish
+        record = finish(dict(sorted(rejections.items())))
+        part = "" if publish else str(writer.part)
+        yield ShardProgress(writer.samples, writer.bytes, record, part=part)

@@ -1,117 +1,67 @@
 """Named tracks: real crystals in parts, with frozen patterns to evaluate on.
 
-A track is a folder below ``tracks/`` of this package:
+A track is a folder below ``tracks/`` of this package, or one that the user built from
+licensed data (`dataset.track_icsd`, `dataset.track_rruff`):
 
 - ``table.parquet``: one row a crystal: id, part, space group, structure type, formula,
   crystallite size of its frozen pattern;
 - ``peaks.npz``: frozen peak lists of the parts that are evaluated on;
 - ``track.json``: counts, versions, digests, attributions, what was left out and why.
 
+A track that deals the crystals of another one anew says so (``base`` in its record): it
+holds ``parts.parquet``, the columns that differ, row by row of the other's table, and
+only those peak lists that the tracks named in ``peaks_of`` lack.
+
 They are written by ``python -m pxrdbench.dataset.track_build`` and never changed under
 the same version.
 """
 
-import hashlib
 import json
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64, Int16
 
-from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.dealing import PART_SHARES, deal_types, total_variation
 from pxrdbench.dataset.frozen_peaks import FrozenPeaks
-from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
-from pxrdbench.diffraction.profile import render
+from pxrdbench.dataset.track_part import MeasuredPart, TrackPart
+from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SplitError
+
+__all__ = [
+    "AFLOW_TRACK",
+    "CHRONOLOGICAL_TRACK",
+    "LABELS",
+    "OPEN_TRACK",
+    "PART_SHARES",
+    "RANDOM_TRACK",
+    "TRACKS_FOLDER",
+    "MeasuredPart",
+    "TrackPart",
+    "available_tracks",
+    "deal_types",
+    "find_track",
+    "load_frozen_peaks",
+    "load_record",
+    "load_table",
+    "load_track",
+    "split_digest",
+    "total_variation",
+    "track_folder",
+]
 
 TRACKS_FOLDER = Path(__file__).parent / "tracks"
 OPEN_TRACK = "open/structure-type"
+RANDOM_TRACK = "open/random"
+CHRONOLOGICAL_TRACK = "open/chronological"
 AFLOW_TRACK = "aflow/prototypes"
 
-# What priors may see, what one tunes on, what is reported: percent of the crystals.
-PART_SHARES: Mapping[str, int] = {"statistics": 65, "dev": 5, "test": 30}
+# What a track of licensed crystals may be asked with, see `dataset.track_icsd`.
+LABELS = ("given", "found", "ordered")
 
-
-def deal_types(
-    space_groups: Sequence[int],
-    structure_types: Sequence[str],
-    shares: Mapping[str, int] = PART_SHARES,
-    key: str = "pxrdbench 1",
-) -> list[str]:
-    """Deal whole structure types to the parts of a split.
-
-    Within each space group the largest type comes first, and each goes to the part
-    that lacks most crystals of its share; equal sizes come in the order of a keyed
-    hash of the label. A bare hash of the types would leave the space groups of two
-    parts 0.2-0.3 apart in total variation, because a few types are huge.
-
-    Args:
-        space_groups: Of each crystal.
-        structure_types: Label of each crystal, see `sources.structure_type`.
-        shares: Parts, and how the crystals should be shared out among them.
-        key: Another key breaks ties otherwise.
-
-    Returns:
-        The part of each crystal. It does not depend on the order of the crystals.
-
-    Raises:
-        SplitError: If a type is found in two space groups.
-
-    Example:
-        >>> deal_types([2, 2, 2, 1], ["b", "b", "a", "c"], {"x": 6, "y": 4})
-        ['x', 'x', 'y', 'x']
-    """
-    sizes = Counter(structure_types)
-    group_of: dict[str, int] = {}
-    for group, label in zip(space_groups, structure_types, strict=True):
-        if group_of.setdefault(label, int(group)) != group:
-            raise SplitError(
-                f"structure type {label!r} is found in space groups "
-                f"{group_of[label]} and {group}; a type lies in one"
-            )
-    types_of: defaultdict[int, list[str]] = defaultdict(list)
-    for label, group in group_of.items():
-        types_of[group].append(label)
-    part_of: dict[str, str] = {}
-    for labels in types_of.values():
-        total = sum(sizes[label] for label in labels)
-        # In whole numbers, crystals times the sum of the shares: ties stay ties.
-        lacking = {part: share * total for part, share in shares.items()}
-        for label in sorted(labels, key=lambda x: (-sizes[x], _keyed_hash(key, x))):
-            part = max(lacking, key=lambda name: lacking[name])
-            lacking[part] -= sizes[label] * sum(shares.values())
-            part_of[label] = part
-    return [part_of[label] for label in structure_types]
-
-
-def _keyed_hash(key: str, text: str) -> bytes:
-    """Order texts in a way that nobody chose."""
-    return hashlib.blake2b(text.encode(), key=key.encode(), digest_size=16).digest()
-
-
-def total_variation(first: Sequence[int], second: Sequence[int]) -> float:
-    """Measure how far apart the frequencies of two sets of labels are.
-
-        Σ_x |p(x) − q(x)| / 2
-
-    Returns:
-        0 for equal frequencies, 1 where no label is in both.
-
-    Example:
-        >>> total_variation([1, 1, 2, 2], [1, 1, 1, 2])
-        0.25
-    """
-    if not len(first) or not len(second):
-        raise SplitError("the total variation of an empty part is not defined")
-    p, q = Counter(first), Counter(second)
-    return 0.5 * sum(
-        abs(p[x] / len(first) - q[x] / len(second)) for x in sorted(p.keys() | q.keys())
-    )
+# Kind in the record of a track whose patterns were measured.
+MEASURED = "measured"
 
 
 def available_tracks() -> tuple[str, ...]:
@@ -122,20 +72,45 @@ def available_tracks() -> tuple[str, ...]:
     )
 
 
-def track_folder(track: str) -> Path:
+def find_track(text: str) -> str | Path:
+    """Tell the folder of a track that somebody built from the name of one.
+
+    Only what a user typed should come here: a file that names a track must not choose
+    a folder.
+
+    Example:
+        >>> find_track("open/random")
+        'open/random'
+    """
+    is_folder = text not in available_tracks() and (Path(text) / "track.json").is_file()
+    return Path(text) if is_folder else text
+
+
+def track_folder(track: str | Path) -> Path:
     """Find the folder of a track.
+
+    Args:
+        track: Name of a track of this installation, or the folder of another one.
 
     Raises:
         SplitError: If there is no such track; it lists those there are.
     """
+    if isinstance(track, Path):
+        if not (track / "track.json").is_file():
+            raise SplitError(f"{track} is no track: it holds no track.json")
+        return track
     folder = TRACKS_FOLDER / track.replace("/", "-")
     if track not in available_tracks() or not folder.is_dir():
         known = ", ".join(available_tracks()) or "none"
-        raise SplitError(f"there is no track {track!r}; known are: {known}")
+        raise SplitError(
+            f"there is no track {track!r}; known are: {known}. Tracks of licensed data "
+            "(icsd/…, rruff/…) are built with `pxrdbench split build` and opened by "
+            "their folder"
+        )
     return folder
 
 
-def load_record(track: str) -> dict[str, Any]:
+def load_record(track: str | Path) -> dict[str, Any]:
     """Read what is written about a track: counts, versions, digests, attributions.
 
     Raises:
@@ -146,7 +121,7 @@ def load_record(track: str) -> dict[str, Any]:
     return record
 
 
-def split_digest(track: str) -> str:
+def split_digest(track: str | Path) -> str:
     """Name the assignment of crystals to parts: what a prior records.
 
     Raises:
@@ -155,196 +130,192 @@ def split_digest(track: str) -> str:
     return str(load_record(track)["split_digest"])
 
 
-def load_table(track: str, part: str | None = None) -> Any:
+def load_table(track: str | Path, part: str | None = None) -> Any:
     """Read the rows of a track as a ``pyarrow.Table``, ordered by id.
 
     Args:
-        track: Name of the track.
+        track: Name of the track, or its folder.
         part: One part of it; all parts if None.
 
     Raises:
         SplitError: If the track or the part is unknown.
     """
     import pyarrow.compute
-    import pyarrow.parquet
 
-    folder, record = track_folder(track), load_record(track)
-    table = pyarrow.parquet.read_table(folder / "table.parquet")
+    record, table = load_record(track), _read_table(track)
     if part is None:
         return table
     if part not in record["parts"]:
         raise SplitError(
-            f"track {track!r} has no part {part!r}; it has {', '.join(record['parts'])}"
+            f"track {record['name']!r} has no part {part!r}; it has "
+            f"{', '.join(record['parts'])}"
         )
     return table.filter(pyarrow.compute.equal(table["part"], part))
 
 
-def load_split(track: str, part: str) -> Any:
-    """Load one part of a track as a Hugging Face data set.
+def _read_table(track: str | Path) -> Any:
+    """Read all rows, those of a derived track out of two files."""
+    import pyarrow.compute
+    import pyarrow.parquet
 
-    Args:
-        track: Name of the track, see `available_tracks`.
-        part: ``statistics`` (what priors may see), ``dev`` or ``test``.
-
-    Returns:
-        A ``datasets.Dataset`` with columns ``id`` (of the source, unprefixed),
-        ``space_group``, ``structure_type``, ``formula``, … Where the patterns of the
-        part are frozen also ``crystallite_size_nm`` [nm] and the peaks: ``two_theta``
-        [degrees] and ``intensity`` (the strongest is 1).
-
-    Raises:
-        SplitError: If the track or the part is unknown.
-    """
-    import datasets
-    import pyarrow
-
-    table, record = load_table(track, part).drop_columns(["part"]), load_record(track)
-    if part in record["frozen_parts"]:
-        peaks = load_frozen_peaks(track, part).to_peaks()
-        offset = pyarrow.array(peaks.peak_offset, pyarrow.int32())
-        for name in ("two_theta", "intensity"):
-            values = pyarrow.array(getattr(peaks, name), pyarrow.float64())
-            table = table.append_column(
-                name, pyarrow.ListArray.from_arrays(offset, values)
-            )
-    else:
-        table = table.drop_columns(["crystallite_size_nm"])
-    return datasets.Dataset(
-        table.combine_chunks(),
-        info=datasets.DatasetInfo(
-            description=record["description"],
-            citation="\n".join(record["attributions"]),
-            license=record["licence"],
-            features=datasets.Features.from_arrow_schema(table.schema),
-            dataset_name=track.replace("/", "-"),
-            version=f"{record['version']}.0.0",
-        ),
-        split=datasets.NamedSplit(part),
-        fingerprint=f"{record['digest'][:32]}{part}",
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class TrackPart:
-    """One part of a track with its frozen patterns: a batch source.
-
-    Attributes:
-        name: Name of the track.
-        part: Name of the part.
-        version: Version of the track.
-        digest: sha256 over everything the track freezes, hexadecimal.
-        ids: Names of the crystals.
-        space_group: Number in the International Tables, 1-230.
-        structure_type: Canonical prototype label: crystals of one are no independent
-            witnesses.
-        crystallite_size_nm: Size that broadens each pattern [nm].
-        peaks: Frozen peak lists; they reach beyond the grid so that tails come in.
-        grid: Angles of the patterns.
-        radiation: What the patterns are made with.
-    """
-
-    name: str
-    part: str
-    version: int
-    digest: str
-    ids: tuple[str, ...]
-    space_group: Int16[np.ndarray, " crystals"]
-    structure_type: tuple[str, ...]
-    crystallite_size_nm: Float64[np.ndarray, " crystals"]
-    peaks: PeakBatch
-    grid: TwoThetaGrid
-    radiation: Radiation
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def length(self) -> int:
-        """Number of crystals."""
-        return len(self)
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.space_group).tolist())
-
-    def batch(self, start: int, count: int) -> Batch:
-        """Render the patterns of crystals start to start + count.
-
-        Raises:
-            SplitError: If the range leaves the part.
-        """
-        stop = start + count
-        if not 0 <= start < stop <= len(self):
-            raise SplitError(
-                f"crystals {start} to {stop} of {self.name} {self.part}, which has "
-                f"{len(self)}"
-            )
-        rows = slice(start, stop)
-        first, last = self.peaks.peak_offset[start], self.peaks.peak_offset[stop]
-        peaks = PeakBatch(
-            two_theta=self.peaks.two_theta[first:last],
-            intensity=self.peaks.intensity[first:last],
-            peak_offset=self.peaks.peak_offset[start : stop + 1] - first,
-            wavelength=self.peaks.wavelength,
+    folder, record = track_folder(track), load_record(track)
+    if "base" not in record:
+        return pyarrow.parquet.read_table(folder / "table.parquet")
+    base = pyarrow.parquet.read_table(track_folder(record["base"]) / "table.parquet")
+    own = pyarrow.parquet.read_table(folder / "parts.parquet")
+    if own.num_rows != base.num_rows:
+        raise SplitError(
+            f"{record['name']} deals {own.num_rows} rows, but {record['base']} has "
+            f"{base.num_rows}: the files are not of one release"
         )
-        size = self.crystallite_size_nm[rows]
-        return Batch(
-            intensity=render(peaks, self.grid, size),
-            space_group=self.space_group[rows],
-            crystallite_size_nm=size,
-            index=np.arange(start, stop, dtype=np.int64),
-            ids=self.ids[rows],
-        )
+    for name in own.column_names:
+        if name in base.column_names:
+            base = base.set_column(
+                base.column_names.index(name), own.field(name), own[name]
+            )
+        else:
+            base = base.append_column(own.field(name), own[name])
+    # A crystal that the rule says nothing about is in no part.
+    return base.filter(pyarrow.compute.is_valid(base["part"])).combine_chunks()
 
 
-@lru_cache(maxsize=4)
-def load_track(track: str, part: str = "test") -> TrackPart:
+@lru_cache(maxsize=8)
+def load_track(
+    track: str | Path, part: str = "test", labels: str = "given"
+) -> TrackPart:
     """Load one part of a track with its frozen patterns.
 
     Args:
-        track: Name of the track, see `available_tracks`.
+        track: Name of the track, see `available_tracks`, or the folder of a track
+            that was built from licensed data.
         part: A part whose patterns are frozen, ``test`` or ``dev``.
+        labels: Where a track has several space groups of one crystal: the one that
+            the data base gives, the one ``found`` in the coordinates, or the one found
+            of ``ordered`` crystals alone, without partial occupancy.
+
+    Returns:
+        A batch source; a `MeasuredPart` where the patterns were measured.
 
     Raises:
         SplitError: If the track or part is unknown, or has no frozen patterns.
     """
     table, record = load_table(track, part), load_record(track)
+    if record.get("kind") == MEASURED:
+        return _load_measured(track, part, table, record)  # type: ignore[return-value]  # the same interface, without peaks
+    peaks, digest = load_frozen_peaks(track, part), str(record["digest"])
+    if labels != "given":
+        table, rows = _choose_labels(table, record, labels)
+        peaks = peaks.take(rows)
+        digest = f"{digest}:{labels}"
     grid = record["grid"]
     return TrackPart(
-        name=track,
+        name=record["name"],
+        part=part,
+        version=int(record["version"]),
+        digest=digest,
+        ids=tuple(table["id"].to_pylist()),
+        space_group=table["space_group"].to_numpy().astype(np.int16),
+        structure_type=tuple(table["structure_type"].to_pylist()),
+        crystallite_size_nm=table["crystallite_size_nm"].to_numpy().astype(np.float64),
+        peaks=peaks.to_peaks(),
+        grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
+        radiation=Radiation.parse(record["radiation"]),
+        restricted=bool(record.get("restricted", False)),
+    )
+
+
+def _choose_labels(
+    table: Any, record: dict[str, Any], labels: str
+) -> tuple[Any, np.ndarray]:
+    """Put other space groups in; give the rows that have one."""
+    if labels not in record.get("labels", ["given"]):
+        raise SplitError(
+            f"{record['name']} has no labels {labels!r}; it has "
+            f"{', '.join(record.get('labels', ['given']))}"
+        )
+    found = table["space_group_found"].to_numpy()
+    wanted = found > 0
+    if labels == "ordered":
+        wanted &= ~table["is_disordered"].to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(wanted)
+    table = table.take(rows)
+    position = table.column_names.index("space_group")
+    return table.set_column(position, "space_group", table["space_group_found"]), rows
+
+
+def _load_measured(
+    track: str | Path, part: str, table: Any, record: dict[str, Any]
+) -> MeasuredPart:
+    """Read the patterns of a part that were measured."""
+    with np.load(track_folder(track) / "patterns.npz", allow_pickle=False) as arrays:
+        if part not in arrays.files:
+            raise SplitError(f"{record['name']} holds no patterns of part {part!r}")
+        steps = arrays[part]
+    grid = record["grid"]
+    return MeasuredPart(
+        name=record["name"],
         part=part,
         version=int(record["version"]),
         digest=str(record["digest"]),
         ids=tuple(table["id"].to_pylist()),
         space_group=table["space_group"].to_numpy().astype(np.int16),
-        structure_type=tuple(table["structure_type"].to_pylist()),
-        crystallite_size_nm=table["crystallite_size_nm"].to_numpy().astype(np.float64),
-        peaks=load_frozen_peaks(track, part).to_peaks(),
+        structure_type=tuple(table["mineral"].to_pylist()),
+        intensity=steps.astype(np.float32) / np.float32(np.iinfo(steps.dtype).max),
         grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
         radiation=Radiation.parse(record["radiation"]),
+        restricted=True,
     )
 
 
-def load_frozen_peaks(track: str, part: str) -> FrozenPeaks:
+def load_frozen_peaks(track: str | Path, part: str) -> FrozenPeaks:
     """Read the frozen peak lists of a part.
 
     Raises:
         SplitError: If the track is unknown, or the patterns are not frozen.
     """
-    folder, frozen_parts = track_folder(track), load_record(track)["frozen_parts"]
-    if part not in frozen_parts:
+    record = load_record(track)
+    if part not in record["frozen_parts"]:
         raise SplitError(
-            f"the patterns of {track} {part} are not frozen, only those of "
-            f"{', '.join(frozen_parts)}; load_split gives its crystals"
+            f"the patterns of {record['name']} {part} are not frozen, only those of "
+            f"{', '.join(record['frozen_parts'])}; load_split gives its crystals"
         )
+    if "base" not in record:
+        return _read_peaks(track_folder(track) / "peaks.npz", part)
+    wanted = load_table(track, part)["id"].to_pylist()
+    lists, position = _gather_peaks(record["name"])
+    missing = [name for name in wanted if name not in position]
+    if missing:
+        raise SplitError(f"{record['name']} lacks the peaks of {missing[0]!r}")
+    return lists.take(np.array([position[name] for name in wanted], np.int64))
+
+
+@lru_cache(maxsize=1)
+def _gather_peaks(track: str) -> tuple[FrozenPeaks, dict[str, int]]:
+    """Read the frozen peaks of a derived track and of those that it names."""
+    record = load_record(track)
+    lists: list[FrozenPeaks] = []
+    names: list[str] = []
+    for other in record["peaks_of"]:
+        folder, theirs = track_folder(other), load_record(other)
+        if "base" in theirs:
+            lists.append(_read_peaks(folder / "peaks.npz", "more"))
+            names += _names_of_more(folder, theirs["base"])
+        else:
+            for part in theirs["frozen_parts"]:
+                lists.append(_read_peaks(folder / "peaks.npz", part))
+                names += load_table(other, part)["id"].to_pylist()
+    return FrozenPeaks.join(lists), {name: row for row, name in enumerate(names)}
+
+
+def _names_of_more(folder: Path, base: str) -> list[str]:
+    """Name the crystals whose peaks a derived track adds: rows of the other's table."""
     with np.load(folder / "peaks.npz", allow_pickle=False) as arrays:
+        rows = arrays["more.row"]
+    return [str(name) for name in load_table(base)["id"].take(rows).to_pylist()]
+
+
+def _read_peaks(path: Path, part: str) -> FrozenPeaks:
+    with np.load(path, allow_pickle=False) as arrays:
         names = [name for name in arrays.files if name.startswith(f"{part}.")]
         return FrozenPeaks.from_streams(
             {name.removeprefix(f"{part}."): arrays[name] for name in names}

@@ -1,11 +1,14 @@
 """Build the tracks of the package: ``python -m pxrdbench.dataset.track_build``.
 
     python -m pxrdbench.dataset.track_build --data DATA [--keep-assignment]
+    python -m pxrdbench.dataset.track_build --data DATA --only-derived
 
 DATA is the folder that holds ``structures/mp_structures.parquet``. The result depends
 on that table and on the versions written to ``track.json`` only: not on the order of
 the rows, the number of processes or the machine's clock. With ``--keep-assignment``
-labels and parts stay as they lie there and only the patterns are frozen anew.
+labels and parts stay as they lie there and only the patterns are frozen anew. With
+``--only-derived`` the tracks that deal the same crystals anew are written from the
+installed ``open/structure-type``, see `dataset.track_derived`.
 """
 
 import argparse
@@ -23,6 +26,7 @@ from pxrdbench.dataset.split import (
     TRACKS_FOLDER,
     deal_types,
 )
+from pxrdbench.dataset.track_derived import build_derived_tracks
 from pxrdbench.dataset.track_store import (
     Columns,
     freeze_sizes,
@@ -305,8 +309,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=TRACKS_FOLDER)
     parser.add_argument("--workers", type=int, default=None)
     parser.add_argument("--keep-assignment", action="store_true")
+    parser.add_argument("--only-derived", action="store_true")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.only_derived:
+        for record in build_derived_tracks(
+            options.data, options.workers, _progress("crystals")
+        ):
+            _log.info("%s: %s", record["name"], record["parts"])
+        return
     open_folder = options.out / OPEN_TRACK.replace("/", "-")
     aflow_folder = options.out / AFLOW_TRACK.replace("/", "-")
     for record in (

@@ -17,8 +17,8 @@ from jaxtyping import Float64
 
 from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
 from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.dataset.dealing import total_variation
 from pxrdbench.dataset.frozen_peaks import FrozenPeaks
-from pxrdbench.dataset.split import total_variation
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.sources.structure_type import LOOSE_SYMPREC, SYMPREC
@@ -98,8 +98,8 @@ def write_track(
         "version": TRACK_VERSION,
         "split_digest": assignment_digest(columns),
         "digest": track_digest(columns, peaks),
-        "parts": _count_parts(columns),
-        "total_variation": _distances(columns),
+        "parts": count_parts(columns),
+        "total_variation": find_distances(columns),
         "left_out": dict(sorted(Counter(left_out["reason"]).items())),
         "frozen_parts": sorted(crystals),
         "n_peaks": {part: len(frozen.code) for part, frozen in peaks.items()},
@@ -110,11 +110,11 @@ def write_track(
         "crystallite_size_nm": list(SIZE_RANGE_NM),
         "symprec": SYMPREC,
         "loose_symprec": LOOSE_SYMPREC,
-        "versions": _versions(),
+        "versions": package_versions(),
         **record,
     }
     out.mkdir(parents=True, exist_ok=True)
-    _write_columns(columns, out / "table.parquet")
+    write_columns(columns, out / "table.parquet")
     (out / "left_out.tsv").unlink(missing_ok=True)
     if left_out["id"]:
         rows = sorted(zip(left_out["id"], left_out["reason"], strict=True))
@@ -126,7 +126,7 @@ def write_track(
     return full_record
 
 
-def _count_parts(columns: Columns) -> dict[str, dict[str, int]]:
+def count_parts(columns: Columns) -> dict[str, dict[str, int]]:
     """Count crystals, types and space groups of each part."""
     rows = list(
         zip(
@@ -146,7 +146,7 @@ def _count_parts(columns: Columns) -> dict[str, dict[str, int]]:
     }
 
 
-def _distances(columns: Columns) -> dict[str, float]:
+def find_distances(columns: Columns) -> dict[str, float]:
     """Measure how far apart the space groups of each two parts are."""
     groups: dict[str, list[int]] = {part: [] for part in sorted(set(columns["part"]))}
     for part, group in zip(columns["part"], columns["space_group"], strict=True):
@@ -157,7 +157,7 @@ def _distances(columns: Columns) -> dict[str, float]:
     }
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Name the packages that the content of a track depends on."""
     packages = ("pxrdbench", "pymatgen", "pymatgen-core", "spglib", "gemmi", "numpy")
     versions = {}
@@ -169,7 +169,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _write_columns(columns: Columns, path: Path) -> None:
+def write_columns(columns: Columns, path: Path) -> None:
     """Write columns as Parquet, with narrow types."""
     import pyarrow
     import pyarrow.parquet
@@ -193,7 +193,7 @@ def _write_columns(columns: Columns, path: Path) -> None:
 
 
 def read_columns(path: Path) -> Columns:
-    """Read what `_write_columns` wrote."""
+    """Read what `write_columns` wrote."""
     import pyarrow.parquet
 
     columns: Columns = pyarrow.parquet.read_table(path).to_pydict()

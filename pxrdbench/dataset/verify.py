@@ -9,13 +9,13 @@ import numpy as np
 
 from pxrdbench.crystal.prior import Prior
 from pxrdbench.dataset.manifest import (
-    PART_SUFFIX,
     Manifest,
     ShardRecord,
     ShardSpan,
 )
 from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.shard import Block, draw_block, read_block
+from pxrdbench.dataset.store import PART_SUFFIX, Store, open_store
 from pxrdbench.errors import ShardError
 
 # On another processor or with other versions the last bits of a float may differ:
@@ -23,6 +23,8 @@ from pxrdbench.errors import ShardError
 _UNITS_ALLOWED = 1
 # Peaks within so few units of each other that they may be exchanged: hardly ever two.
 _CANDIDATES = 4
+# A shard is read in pieces of this size, whatever its own [bytes].
+_PIECE = 32 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class VerifyReport:
 
 
 def verify_shards(
-    folder: str | Path,
+    location: str | Path | Store,
     *,
     sample: int = 1024,
     prior: str | Path | Prior | None = None,
@@ -63,7 +65,8 @@ def verify_shards(
     """Check every shard against its record, and some samples against the recipe.
 
     Args:
-        folder: Where the shards are.
+        location: Where the shards are: a folder, or a URL such as
+            ``s3://bucket/prefix``.
         sample: About how many samples to draw again, in whole blocks that are spread
             evenly; 0 for none.
         prior: Where the recipe's prior is, if it is no embedded one.
@@ -73,8 +76,8 @@ def verify_shards(
         ShardError: If the folder holds no data set.
         RecipeError: If samples are to be drawn again and the prior has changed.
     """
-    folder = Path(folder)
-    manifest = Manifest.read(folder)
+    store = open_store(location)
+    manifest = Manifest.read(store)
     recipe = Recipe.from_card(manifest.card, prior) if sample else None
     problems = [
         f"{name}: there is a record, but no tar of that size"
@@ -83,10 +86,14 @@ def verify_shards(
     chosen = _choose_blocks(manifest, sample)
     redrawn = identical = 0
     for done, record in enumerate(manifest.records, start=1):
-        problems += check_record(folder, record, manifest)
+        try:
+            problems += check_record(store, record, manifest)
+        except OSError as error:
+            problems.append(f"{record.name}: it cannot be read ({error})")
+            continue
         for number in chosen.get(record.index, []):
             try:
-                block = _read_block(folder, record, number)
+                block = _read_block(store, record, number)
             except ShardError as error:
                 problems.append(f"{record.name}, block {number}: {error}")
                 continue
@@ -104,11 +111,11 @@ def verify_shards(
         redrawn=redrawn,
         identical=identical,
         problems=tuple(problems),
-        leftovers=tuple(find_leftovers(folder, manifest)),
+        leftovers=tuple(find_leftovers(store, manifest)),
     )
 
 
-def check_record(folder: Path, record: ShardRecord, manifest: Manifest) -> list[str]:
+def check_record(store: Store, record: ShardRecord, manifest: Manifest) -> list[str]:
     """Compare a shard with its record: checksum, range and counts."""
     problems = []
     span = ShardSpan.of(record.index, manifest.shard_samples)
@@ -118,9 +125,11 @@ def check_record(folder: Path, record: ShardRecord, manifest: Manifest) -> list[
         problems.append(f"{record.name}: {record.samples} samples do not fit a shard")
     if sum(record.space_group_counts.values()) != record.samples:
         problems.append(f"{record.name}: counts of space groups do not add up")
-    with (folder / f"{record.name}.tar").open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if digest != record.sha256:
+    digest = hashlib.sha256()
+    for start in range(0, record.bytes, _PIECE):
+        stop = min(start + _PIECE, record.bytes)
+        digest.update(store.read(f"{record.name}.tar", start, stop))
+    if digest.hexdigest() != record.sha256:
         problems.append(
             f"{record.name}: its contents have changed since it was written; delete it "
             "and run the same `pxrdbench generate` again"
@@ -128,13 +137,14 @@ def check_record(folder: Path, record: ShardRecord, manifest: Manifest) -> list[
     return problems
 
 
-def find_leftovers(folder: Path, manifest: Manifest) -> Iterator[str]:
+def find_leftovers(store: Store, manifest: Manifest) -> Iterator[str]:
     """Find files of crashed runs and shards without a record."""
     recorded = {record.name for record in manifest.records}
-    for path in sorted(folder.iterdir()):
-        is_part = path.name.endswith(PART_SUFFIX)
-        if is_part or (path.suffix == ".tar" and path.stem not in recorded):
-            yield path.name
+    for name in sorted(store.sizes()):
+        is_part = name.endswith(PART_SUFFIX)
+        stem, _, ending = name.rpartition(".")
+        if is_part or (ending == "tar" and stem not in recorded):
+            yield name
 
 
 def _choose_blocks(manifest: Manifest, sample: int) -> dict[int, list[int]]:
@@ -152,11 +162,9 @@ def _choose_blocks(manifest: Manifest, sample: int) -> dict[int, list[int]]:
     return chosen
 
 
-def _read_block(folder: Path, record: ShardRecord, number: int) -> Block:
+def _read_block(store: Store, record: ShardRecord, number: int) -> Block:
     first, last = record.block_offset[number : number + 2]
-    with (folder / f"{record.name}.tar").open("rb") as file:
-        file.seek(first)
-        return read_block(file.read(last - first))
+    return read_block(store.read(f"{record.name}.tar", first, last))
 
 
 def _compare(recipe: Recipe, stored: Block) -> tuple[int, str]:

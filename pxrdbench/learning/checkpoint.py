@@ -16,6 +16,16 @@ A checkpoint is what ``torch.save`` makes of a dictionary and opens with
     patterns_seen      number of patterns it was trained on
     versions           of pxrdbench, torch and numpy
     training           what a run needs to go on; may be missing
+
+and, missing in files of older versions,
+
+    tasks              what its outputs are, see ``pxrdbench.learning.tasks``
+    mask               whether a second channel says what was measured
+    class_frequencies  share of each group of the class list in training; () unknown
+    temperature        divides the logits, so that probabilities are calibrated
+    measurement        names of what instrument and sample added in training
+
+Weights may be stored in half precision; they are used in single.
 """
 
 import hashlib
@@ -27,12 +37,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import nn
 
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
 from pxrdbench.learning.registry import build_model
+from pxrdbench.learning.tasks import TaskSet
 
 FORMAT = "pxrdbench-checkpoint"
 SCHEMA_VERSION = 1
@@ -67,6 +78,12 @@ class Checkpoint:
         patterns_seen: Number of patterns it was trained on.
         versions: Of pxrdbench, torch and numpy, by name.
         training: What a run needs to go on: optimiser, position, time.
+        tasks: What its outputs are.
+        mask: Whether a second channel says what was measured.
+        class_frequencies: Share of each group of the class list in training; empty
+            if not known.
+        temperature: Divides the logits, so that probabilities are calibrated.
+        measurement: Names of what instrument and sample added in training.
     """
 
     model: str
@@ -80,6 +97,16 @@ class Checkpoint:
     patterns_seen: int = 0
     versions: dict[str, str] = field(default_factory=find_versions)
     training: dict[str, Any] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ("space_group",)
+    mask: bool = False
+    class_frequencies: tuple[float, ...] = ()
+    temperature: float = 1.0
+    measurement: tuple[str, ...] = ()
+
+    @property
+    def task_set(self) -> TaskSet:
+        """The tasks, and where their outputs are."""
+        return TaskSet(self.tasks, self.space_groups)
 
     def build(self) -> nn.Module:
         """Build the network and give it its weights.
@@ -87,7 +114,9 @@ class Checkpoint:
         Raises:
             ModelError: If the weights do not fit the model of this name.
         """
-        network = build_model(self.model, len(self.space_groups), grid=self.grid)
+        network = build_model(
+            self.model, self.task_set.n_outputs, grid=self.grid, mask=self.mask
+        )
         try:
             network.load_state_dict(self.state_dict)
         except RuntimeError as error:
@@ -125,6 +154,11 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "patterns_seen": checkpoint.patterns_seen,
         "versions": checkpoint.versions,
         "training": checkpoint.training,
+        "tasks": list(checkpoint.tasks),
+        "mask": checkpoint.mask,
+        "class_frequencies": [float(share) for share in checkpoint.class_frequencies],
+        "temperature": float(checkpoint.temperature),
+        "measurement": list(checkpoint.measurement),
     }
     part = path.with_name(path.name + ".part")
     with part.open("wb") as file:
@@ -180,6 +214,11 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
             patterns_seen=content["patterns_seen"],
             versions=content["versions"],
             training=content["training"],
+            tasks=tuple(content.get("tasks", ("space_group",))),
+            mask=bool(content.get("mask", False)),
+            class_frequencies=tuple(content.get("class_frequencies", ())),
+            temperature=float(content.get("temperature", 1.0)),
+            measurement=tuple(content.get("measurement", ())),
         )
     except (KeyError, TypeError, IndexError) as error:
         raise ModelError(f"{path} is a damaged checkpoint: {error!r}") from error
@@ -197,6 +236,7 @@ class CheckpointClassifier:
         self.checkpoint = checkpoint
         self.digest = digest
         self._network = checkpoint.build().eval()
+        self._tasks = checkpoint.task_set
 
     @property
     def space_groups(self) -> tuple[int, ...]:
@@ -209,22 +249,58 @@ class CheckpointClassifier:
         return self.checkpoint.grid
 
     def predict(
-        self, intensity: Float32[np.ndarray, "batch points"]
+        self,
+        intensity: Float32[np.ndarray, "batch points"],
+        mask: Bool[np.ndarray, "batch points"] | None = None,
     ) -> Float32[np.ndarray, "batch classes"]:
-        """Logits of patterns with a maximum of one.
+        """Logits of patterns with a maximum of one, calibrated.
+
+        Args:
+            intensity: The patterns; zero where nothing was measured.
+            mask: Points that were measured; all if left away. Only networks with a
+                second channel read it.
+
+        Raises:
+            ModelError: If the patterns are not on the model's grid, or the model does
+                not predict space groups.
+        """
+        outputs = self.predict_outputs(intensity, mask)
+        logits = outputs[:, self._tasks.columns("space_group")]
+        return logits / np.float32(self.checkpoint.temperature)
+
+    def predict_outputs(
+        self,
+        intensity: Float32[np.ndarray, "batch points"],
+        mask: Bool[np.ndarray, "batch points"] | None = None,
+    ) -> Float32[np.ndarray, "batch outputs"]:
+        """Outputs of all tasks, side by side; ``checkpoint.task_set`` deals them out.
 
         Raises:
             ModelError: If the patterns are not on the model's grid.
         """
-        return predict_logits(self._network, intensity, self.grid)
+        if self.checkpoint.mask and mask is None:
+            mask = np.ones(intensity.shape, np.bool_)
+        return predict_logits(
+            self._network,
+            intensity,
+            self.grid,
+            mask if self.checkpoint.mask else None,
+        )
 
 
 def predict_logits(
     network: nn.Module,
     intensity: Float32[np.ndarray, "batch points"],
     grid: TwoThetaGrid,
+    mask: Bool[np.ndarray, "batch points"] | None = None,
 ) -> Float32[np.ndarray, "batch classes"]:
-    """Run a network over patterns, some at a time.
+    """Run a network over patterns, some at a time, where its weights are.
+
+    Args:
+        network: In evaluation mode.
+        intensity: The patterns.
+        grid: Angles that the network reads.
+        mask: A second channel for networks that have one.
 
     Raises:
         ModelError: If the patterns are not on the grid.
@@ -234,13 +310,23 @@ def predict_logits(
             f"patterns of shape {intensity.shape}; the model reads (batch, "
             f"{grid.points}) from {grid.start:g} to {grid.stop:g} degrees"
         )
+    weight = next(network.parameters(), None)
+    device = torch.device("cpu") if weight is None else weight.device
+
+    def channels(start: int) -> torch.Tensor:
+        rows = slice(start, start + _PREDICT_BATCH)
+        x = torch.tensor(intensity[rows])[:, None]
+        if mask is not None:
+            x = torch.cat([x, torch.tensor(mask[rows])[:, None].to(x.dtype)], 1)
+        return x.to(device)
+
     with torch.inference_mode():
         logits = [
-            network(torch.tensor(intensity[start : start + _PREDICT_BATCH])[:, None])
+            network(channels(start)).float().cpu()
             # At least once, so that no patterns give logits of the right width.
             for start in range(0, max(len(intensity), 1), _PREDICT_BATCH)
         ]
-    result: np.ndarray = torch.cat(logits).float().numpy()
+    result: np.ndarray = torch.cat(logits).numpy()
     return result
 
 

@@ -2,76 +2,48 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
 
-from pxrdbench.dataset.batch import Batch, BatchSource
+from pxrdbench.dataset.batch import Batch, BatchSource, EndOfSource
+from pxrdbench.dataset.shard_set import ShardSet
 from pxrdbench.errors import ModelError
+from pxrdbench.learning.loader_batch import (
+    UNCOVERED,
+    TorchBatch,
+    label_of,
+    make_torch_batch,
+)
+from pxrdbench.learning.loader_order import PassOrder
+from pxrdbench.learning.loader_threads import start_threads
+from pxrdbench.learning.loader_throughput import Throughput
 
-UNCOVERED = -1
+__all__ = [
+    "UNCOVERED",
+    "PatternLoader",
+    "Throughput",
+    "TorchBatch",
+    "label_of",
+    "make_loader",
+    "make_torch_batch",
+]
 
-
-class TorchBatch(NamedTuple):
-    """Patterns for a network, and what it should say.
-
-    Attributes:
-        intensity: Patterns (batch, 1, points) with a maximum of one, or what the
-            loader's ``transform`` made of them.
-        label: Position of each space group in the class list.
-    """
-
-    intensity: Float[torch.Tensor, "batch ..."]
-    label: Int64[torch.Tensor, " batch"]
-
-
-def label_of(
-    space_group: np.ndarray, classes: Sequence[int]
-) -> Int64[np.ndarray, " batch"]:
-    """Turn space groups into positions in a model's class list.
-
-    The only place where a label is made.
-
-    Args:
-        space_group: Numbers in the International Tables, 1-230.
-        classes: The class list of a model, in the order of its logits.
-
-    Returns:
-        One label a sample, -1 where the model does not know the group.
-
-    Raises:
-        ModelError: If a class is named twice or is no space group.
-
-    Example:
-        >>> label_of(np.array([225, 2, 14]), [2, 14, 62]).tolist()
-        [-1, 0, 1]
-    """
-    if len(set(classes)) != len(classes) or not all(1 <= g <= 230 for g in classes):
-        raise ModelError(
-            "a class list names each of its space groups once, by numbers 1-230; "
-            f"it is {list(classes)}"
-        )
-    position = np.full(231, UNCOVERED, np.int64)
-    position[list(classes)] = np.arange(len(classes))
-    label: np.ndarray = position[space_group]
-    return label
+# Samples that are mixed one by one: 32 blocks, 11 MB of stored peaks.
+BUFFER = 8192
 
 
-class _Range(NamedTuple):
-    """Samples start to stop of a source, on a pass over it."""
+class _Part(NamedTuple):
+    """Some samples of a source, on a pass over it."""
 
     epoch: int
-    start: int
-    stop: int
-
-
-def _count(ranges: Sequence[_Range]) -> int:
-    return sum(stop - start for _, start, stop in ranges)
+    numbers: np.ndarray
 
 
 @runtime_checkable
@@ -79,19 +51,27 @@ class _Redrawing(Protocol):
     """A source whose patterns can differ from pass to pass, as shards' do."""
 
     def with_epoch(self, epoch: int) -> BatchSource:
-        """The same crystals with other crystallite sizes."""
+        """The same crystals with other crystallite sizes and effects."""
+
+
+@runtime_checkable
+class _Picking(Protocol):
+    """A source that gives samples of many places at the price of some blocks."""
+
+    def take(self, numbers: np.ndarray) -> Batch:
+        """Samples by their numbers, ascending."""
 
 
 class PatternLoader:
     """Endless, or some passes over a source; in the same order every time.
 
-    Batch number k is a function of the source, the seed and k alone, whatever the
-    number of threads, so a run can go on where it stopped. Samples that belong to no
-    class are left out, which makes their batch smaller.
+    Batch number k is a function of the source, the seed, the rank and k alone,
+    whatever the number of threads, so a run can go on where it stopped. Samples that
+    belong to no class are left out, which makes their batch smaller.
 
     Attributes:
-        patterns_given: Position in the order behind the last batch handed out,
-            samples left out included.
+        patterns_given: Position in this rank's order behind the last batch handed
+            out, samples left out included.
         seconds_waited: Time that the consumer stood still for want of a batch.
     """
 
@@ -103,10 +83,14 @@ class PatternLoader:
         classes: Sequence[int],
         seed: int,
         shuffle: bool,
+        buffer: int,
         workers: int,
         prefetch: int,
         passes: int | None,
         first_pattern: int,
+        rank: int,
+        world_size: int,
+        pin_memory: bool,
         transform: Callable[[torch.Tensor], torch.Tensor] | None,
     ) -> None:
         if batch_size < 1 or workers < 0 or prefetch < 1 or first_pattern < 0:
@@ -115,6 +99,8 @@ class PatternLoader:
                 f"ahead, first pattern {first_pattern}: each must be at least "
                 "1, 0, 1 and 0"
             )
+        if not 0 <= rank < world_size:
+            raise ModelError(f"rank {rank} of {world_size}: ranks count from 0")
         if source.length == 0:
             raise ModelError("the source holds no samples; there is nothing to load")
         if source.length is None and passes is not None:
@@ -127,196 +113,274 @@ class PatternLoader:
         self._seed = seed
         # Samples of a recipe are independent: their own order is as good as any.
         self._shuffle = shuffle and source.length is not None
-        # What a source reads in one go stays together, or each sample would cost a
-        # whole block.
-        self._together = int(getattr(source, "block_samples", 1))
+        self._buffer = buffer if isinstance(source, _Picking) else 0
         self._workers = workers
         self._prefetch = prefetch
         self._stop = None if passes is None else passes * (source.length or 0)
+        self._rank, self._world_size = rank, world_size
+        self._pin_memory = pin_memory
         self._transform = transform
-        self._order: tuple[int, np.ndarray, np.ndarray] | None = None
+        self._order = lru_cache(maxsize=2)(self._make_order)
+        self._lock = Lock()
+        self._first = first_pattern
+        self._made, self._cpu_seconds, self._seconds = 0, 0.0, 0.0
+        self._began: float | None = None
 
     def __iter__(self) -> Generator[TorchBatch]:
         """Hand out batches, from ``patterns_given`` on."""
-        return self._iterate_here() if self._workers == 0 else self._iterate_threads()
+        batches = self._iterate_here if self._workers == 0 else self._iterate_threads
+        self._began = time.perf_counter()
+        try:
+            yield from batches()
+        finally:
+            self._seconds += time.perf_counter() - self._began
+            self._began = None
+
+    def state_dict(self) -> dict[str, int]:
+        """What is needed to go on behind the last batch handed out: plain numbers."""
+        return {**self._identity(), "patterns_given": self.patterns_given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another loader of the same source stopped.
+
+        The number of threads may be another one. Takes effect when iteration begins.
+
+        Raises:
+            ModelError: If the other loader had another order.
+        """
+        for name, value in self._identity().items():
+            if state.get(name) != value:
+                raise ModelError(
+                    f"the state is of a loader with {name} {state.get(name)}, this one "
+                    f"has {value}: the order would be another; repeat the old options"
+                )
+        self.patterns_given = self._first = int(state["patterns_given"])
+
+    @property
+    def throughput(self) -> Throughput:
+        """How fast patterns were made and consumed so far."""
+        running = 0.0 if self._began is None else time.perf_counter() - self._began
+        return Throughput(
+            made=self._made,
+            given=self.patterns_given - self._first,
+            skipped=sum(getattr(self._source, "skipped", {}).values()),
+            cpu_seconds=self._cpu_seconds,
+            seconds=self._seconds + running,
+            waited_seconds=self.seconds_waited,
+        )
+
+    def _identity(self) -> dict[str, int]:
+        """What decides the order."""
+        return {
+            "seed": self._seed,
+            "batch_size": self._batch_size,
+            "shuffle": int(self._shuffle),
+            "buffer": self._buffer,
+            "rank": self._rank,
+            "world_size": self._world_size,
+            "length": -1 if self._source.length is None else self._source.length,
+        }
 
     def _iterate_here(self) -> Generator[TorchBatch]:
-        while (ranges := self._ranges(self.patterns_given)) is not None:
+        while spans := self._spans(self.patterns_given):
             started = time.perf_counter()
-            batch = self._make(ranges)
-            self.seconds_waited += time.perf_counter() - started
-            self.patterns_given += _count(ranges)
+            try:
+                batch = self._make(spans)
+            except EndOfSource as end:
+                self._stop = end.length
+                continue
+            finally:
+                self.seconds_waited += time.perf_counter() - started
+            self.patterns_given += _count(spans)
             yield batch
 
     def _iterate_threads(self) -> Generator[TorchBatch]:
         position = self.patterns_given
         pending: deque[tuple[int, Future[TorchBatch]]] = deque()
-        executor = _start_threads(self._workers)
+        executor = start_threads(self._workers)
         try:
             while True:
                 while len(pending) < self._prefetch + self._workers:
-                    ranges = self._ranges(position)
-                    if ranges is None:
+                    spans = self._spans(position)
+                    if not spans:
                         break
-                    count = _count(ranges)
+                    count = _count(spans)
                     position += count
-                    pending.append((count, executor.submit(self._make, ranges)))
+                    pending.append((count, executor.submit(self._make, spans)))
                 if not pending:
                     return
                 count, future = pending.popleft()
                 started = time.perf_counter()
-                batch = future.result()
-                self.seconds_waited += time.perf_counter() - started
+                try:
+                    batch = future.result()
+                except EndOfSource as end:
+                    self._stop = end.length
+                    pending.clear()
+                    position = self.patterns_given
+                    continue
+                finally:
+                    self.seconds_waited += time.perf_counter() - started
                 self.patterns_given += count
                 yield batch
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
 
-    def _make(self, ranges: list[_Range]) -> TorchBatch:
-        """Read, label and move one batch to torch; runs in a loader's thread."""
-        parts = []
-        for epoch, start, stop in ranges:
-            source = self._source
-            if epoch and isinstance(source, _Redrawing):
-                source = source.with_epoch(epoch)
-            parts.append(source.batch(start, stop - start))
-        return make_torch_batch(parts, self.classes, self._transform)
+    def _spans(self, position: int) -> list[tuple[int, int]]:
+        """Positions of the common order that make up this rank's next batch.
 
-    def _ranges(self, position: int) -> list[_Range] | None:
-        """Ranges of the source that make up the batch at a position."""
-        length = self._source.length
-        if length is None:
-            return [_Range(0, position, position + self._batch_size)]
-        wanted = self._batch_size
-        if self._stop is not None:
-            wanted = min(wanted, self._stop - position)
-        ranges: list[_Range] = []
+        The common order is dealt out in pieces of a batch, one rank after the other.
+        """
+        piece, wanted = self._batch_size, self._batch_size
+        spans: list[tuple[int, int]] = []
         while wanted > 0:
-            epoch, within = divmod(position, length)
-            starts, offset = self._blocks(epoch, length)
-            block = int(np.searchsorted(offset, within, side="right")) - 1
-            skipped = within - int(offset[block])
-            count = min(wanted, int(offset[block + 1]) - within)
-            start = int(starts[block]) + skipped
-            if ranges and ranges[-1].epoch == epoch and ranges[-1].stop == start:
-                ranges[-1] = ranges[-1]._replace(stop=start + count)
+            number, within = divmod(position, piece)
+            start = (number * self._world_size + self._rank) * piece + within
+            stop = start + min(wanted, piece - within)
+            if self._stop is not None and stop > self._stop:
+                stop, wanted = self._stop, 0
+            if stop <= start:
+                break
+            if spans and spans[-1][1] == start:
+                spans[-1] = spans[-1][0], stop
             else:
-                ranges.append(_Range(epoch, start, start + count))
-            position += count
-            wanted -= count
-        return ranges or None
+                spans.append((start, stop))
+            position += stop - start
+            wanted -= stop - start
+        return spans
 
-    def _blocks(self, epoch: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """First sample of each block in the order of an epoch, and its offsets."""
-        if self._order is None or self._order[0] != epoch:
-            starts = np.arange(0, length, self._together)
-            sizes = np.minimum(starts + self._together, length) - starts
-            if self._shuffle:
-                order = np.random.default_rng([self._seed, epoch]).permutation(
-                    len(starts)
-                )
-                starts, sizes = starts[order], sizes[order]
-            self._order = epoch, starts, np.concatenate([[0], np.cumsum(sizes)])
-        return self._order[1:]
+    def _make(self, spans: list[tuple[int, int]]) -> TorchBatch:
+        """Read, label and move one batch to torch; runs in a loader's thread."""
+        started = time.thread_time()
+        parts = [batch for part in self._parts(spans) for batch in self._read(part)]
+        batch = self._collate(parts)
+        with self._lock:
+            self._made += sum(len(part) for part in parts)
+            self._cpu_seconds += time.thread_time() - started
+        return batch
+
+    def _collate(self, parts: list[Batch]) -> TorchBatch:
+        """Label samples and move them to torch as one batch."""
+        return make_torch_batch(
+            parts, self.classes, self._transform, pin_memory=self._pin_memory
+        )
+
+    def _parts(self, spans: list[tuple[int, int]]) -> Iterator[_Part]:
+        """Samples at positions of the common order, by passes."""
+        length = self._source.length
+        for start, stop in spans:
+            if length is None:
+                yield _Part(0, np.arange(start, stop))
+                continue
+            for epoch in range(start // length, -(-stop // length)):
+                first = max(start - epoch * length, 0)
+                last = min(stop - epoch * length, length)
+                yield _Part(epoch, self._order(epoch).numbers(first, last))
+
+    def _read(self, part: _Part) -> Iterator[Batch]:
+        """Have the source make samples; in one go if it can."""
+        source, numbers = self._source, part.numbers
+        if part.epoch and isinstance(source, _Redrawing):
+            source = source.with_epoch(part.epoch)
+        if isinstance(source, _Picking):
+            yield source.take(np.sort(numbers))
+            return
+        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            yield source.batch(int(run[0]), len(run))
+
+    def _make_order(self, epoch: int) -> PassOrder:
+        source = self._source
+        return PassOrder(
+            source.length or 0,
+            self._seed,
+            epoch,
+            shuffle=self._shuffle,
+            # What a source reads in one go stays together, or nearly, or each sample
+            # would cost a whole block.
+            block=int(getattr(source, "block_samples", 1)),
+            shard_starts=getattr(source, "shard_starts", None),
+            buffer=self._buffer,
+            run=int(getattr(source, "run_samples", 1)),
+        )
 
 
-def _start_threads(workers: int) -> ThreadPoolExecutor:
-    """Start threads in which torch does not spread its work over further threads.
-
-    torch's setting is a default for new threads and a fact of the calling one, so it
-    is put back as soon as every worker has taken its own.
-    """
-    threads = torch.get_num_threads()
-    executor = ThreadPoolExecutor(workers, thread_name_prefix="pxrdbench-loader")
-    everyone = Barrier(workers + 1)
-
-    def settle() -> None:
-        # The first call in a thread takes over the number of the process, whatever
-        # was set in the thread before (seen in torch 2.13).
-        torch.get_num_threads()
-        torch.set_num_threads(1)
-        everyone.wait()
-
-    for _ in range(workers):
-        executor.submit(settle)
-    everyone.wait()
-    torch.set_num_threads(threads)
-    return executor
-
-
-def make_torch_batch(
-    parts: Sequence[Batch],
-    classes: Sequence[int],
-    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
-) -> TorchBatch:
-    """Join batches, label them and add the channel axis.
-
-    Args:
-        parts: Batches of one grid.
-        classes: The class list of the model.
-        transform: What to do with the patterns first, without gradients.
-    """
-    intensities, labels = [], []
-    for part in parts:
-        label = label_of(part.space_group, classes)
-        known = label != UNCOVERED
-        intensities.append(part.intensity if known.all() else part.intensity[known])
-        labels.append(label[known])
-    # Arrays of a batch are read-only and torch has no such thing: it needs a copy.
-    x = torch.tensor(
-        intensities[0] if len(parts) == 1 else np.concatenate(intensities)
-    ).unsqueeze(1)
-    if transform is not None:
-        with torch.no_grad():
-            x = transform(x)
-    return TorchBatch(x, torch.from_numpy(np.concatenate(labels)))
+def _count(spans: Sequence[tuple[int, int]]) -> int:
+    return sum(stop - start for start, stop in spans)
 
 
 def make_loader(
-    source: BatchSource,
+    source: BatchSource | str | Path,
     batch_size: int,
     *,
     classes: Sequence[int] | None = None,
     seed: int = 0,
     shuffle: bool = True,
+    buffer: int = BUFFER,
     workers: int = 0,
     prefetch: int = 2,
     passes: int | None = None,
     first_pattern: int = 0,
+    rank: int | None = None,
+    world_size: int | None = None,
+    pin_memory: bool | None = None,
+    skip_damaged: bool = False,
     transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
 ) -> PatternLoader:
     """Load torch batches from shards, a recipe or a part of a track.
 
     Args:
-        source: Where the samples come from.
+        source: Where the samples come from; a path is a folder of shards.
         batch_size: Patterns a batch.
         classes: The class list of the model; that of the source if left away.
         seed: Of the order.
-        shuffle: Whether each pass over a finite source has an order of its own.
-            Samples that the source stores as one block stay together.
+        shuffle: Whether each pass over a finite source has an order of its own, by
+            shards, blocks and a buffer.
+        buffer: About how many samples are mixed one by one, where the source can; 0
+            keeps blocks whole.
         workers: Threads that make batches; 0 makes them in the caller's. The kernels
             let other threads run meanwhile.
         prefetch: Batches kept ready in advance.
         passes: Passes over a finite source; endless if left away.
         first_pattern: Where to begin in the order, to go on after a stop.
+        rank: Number of this process among those that share the source, and
+        world_size: how many there are; as torch.distributed says, if it is in use.
+            Each is given other samples.
+        pin_memory: Whether batches lie where an accelerator copies them from while
+            the processor works on; if there is one, by default.
+        skip_damaged: Leave damaged blocks of a folder out and count them
+            (``throughput.skipped``), instead of stopping with the shard's name.
         transform: What to do with patterns (batch, 1, points) in the loader's
             threads, without gradients: a model's first stage without weights.
 
     Returns:
-        An iterable of ``TorchBatch``.
+        An iterable of ``TorchBatch`` with ``state_dict`` and ``load_state_dict``.
 
     Raises:
         ModelError: If a number is out of bounds or the source is empty.
+        ShardError: If the folder holds no data set.
     """
+    if isinstance(source, str | Path):
+        source = ShardSet(source, skip_damaged=skip_damaged)
+    elif skip_damaged:
+        raise ModelError(
+            "skip_damaged belongs to the source: ShardSet(folder, skip_damaged=True)"
+        )
+    if world_size is None:
+        in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
+        world_size = torch.distributed.get_world_size() if in_use else 1
+        rank = rank or (torch.distributed.get_rank() if in_use else 0)
     return PatternLoader(
         source,
         batch_size,
         classes=source.space_groups if classes is None else classes,
         seed=seed,
         shuffle=shuffle,
+        buffer=buffer,
         workers=workers,
         prefetch=prefetch,
         passes=passes,
         first_pattern=first_pattern,
+        rank=rank or 0,
+        world_size=world_size,
+        pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         transform=transform,
     )

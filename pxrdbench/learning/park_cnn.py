@@ -48,6 +48,7 @@ class ParkCNN(nn.Module):
         *,
         size: str = "medium",
         dropout: bool = False,
+        channels: int = 1,
     ) -> None:
         """Build the network with Keras' default start.
 
@@ -58,6 +59,7 @@ class ParkCNN(nn.Module):
             dropout: Drop 30 % behind convolutions and 50 % behind dense layers, as
                 the reference work does on few real crystals and not on endless
                 synthetic ones.
+            channels: 2 with a mask of what was measured.
 
         Raises:
             ModelError: If nothing is left of so short a pattern behind the pools.
@@ -69,7 +71,7 @@ class ParkCNN(nn.Module):
                 "is left of them behind its last pool; about 800 are needed"
             )
         layers: list[nn.Module] = []
-        inputs = 1
+        inputs = channels
         for kernel, stride, pool, pool_stride in _STAGES:
             layers += [SameConv1d(inputs, _CHANNELS, kernel, stride), nn.ReLU()]
             layers += [nn.Dropout(0.3)] if dropout else []
@@ -88,7 +90,7 @@ class ParkCNN(nn.Module):
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]  # always there
 
     def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
+        self, intensity: Float[torch.Tensor, "batch channels points"]
     ) -> Float[torch.Tensor, "batch classes"]:
         """Logits of patterns with a maximum of one."""
         x: torch.Tensor = self.features(intensity)  # (B, 80, 9)

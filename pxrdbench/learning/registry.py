@@ -16,6 +16,7 @@ from pxrdbench.errors import ModelError
 from pxrdbench.learning.park_cnn import PARK_CNN_WIDTHS, ParkCNN
 from pxrdbench.learning.peak_network import PeakNetwork
 from pxrdbench.learning.resnet import RESNET_BLOCKS, ResNet
+from pxrdbench.learning.scan_network import ScanNetwork, WidePeakNetwork
 
 ENTRY_POINT_GROUP = "pxrdbench.models"
 
@@ -69,21 +70,45 @@ class ModelSpec:
         learning_rate: Highest rate of Adam.
         weight_decay: Share of a weight, times the rate, that a step takes away.
         summary: One line for a list of models.
+        reads_mask: Whether ``build`` takes ``mask=True`` for a second channel.
     """
 
-    build: Callable[[int, TwoThetaGrid], nn.Module]
+    build: Callable[..., nn.Module]
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     summary: str = ""
+    reads_mask: bool = False
 
 
-def _park_cnn(n_classes: int, grid: TwoThetaGrid, *, size: str) -> nn.Module:
-    return ParkCNN(n_classes, grid.points, size=size)
+def _park_cnn(
+    n_classes: int,
+    grid: TwoThetaGrid,
+    *,
+    size: str,
+    dropout: bool = False,
+    mask: bool = False,
+) -> nn.Module:
+    return ParkCNN(
+        n_classes, grid.points, size=size, dropout=dropout, channels=1 + mask
+    )
 
 
-def _resnet(n_classes: int, grid: TwoThetaGrid, *, depth: int) -> nn.Module:
-    return ResNet(n_classes, grid.points, depth=depth)
+def _resnet(
+    n_classes: int,
+    grid: TwoThetaGrid,
+    *,
+    depth: int,
+    square_root: bool = True,
+    mask: bool = False,
+) -> nn.Module:
+    return ResNet(
+        n_classes,
+        grid.points,
+        depth=depth,
+        square_root=square_root,
+        channels=1 + mask,
+    )
 
 
 # The reference work trains parkCNN with rate 1e-3 and 870 patterns a step, the
@@ -92,15 +117,49 @@ _MODELS: dict[str, ModelSpec] = {
     "peak-network": ModelSpec(
         PeakNetwork, 256, 4e-3, 0.01, "finds peaks first; learns in minutes"
     ),
+    "peak-network-wide": ModelSpec(
+        WidePeakNetwork, 256, 3e-3, 0.01, "more peaks and layers, for runs of hours"
+    ),
+    "scan-network": ModelSpec(
+        ScanNetwork, 256, 3e-3, 0.01, "for measured patterns: peaks, profile, lags"
+    ),
     **{
         f"park-cnn-{size}": ModelSpec(
-            partial(_park_cnn, size=size), 128, 1e-3, summary="Park et al. (2017)"
+            partial(_park_cnn, size=size),
+            128,
+            1e-3,
+            summary="Park et al. (2017)",
+            reads_mask=True,
         )
         for size in PARK_CNN_WIDTHS
     },
     **{
         f"resnet-{depth}": ModelSpec(
-            partial(_resnet, depth=depth), 145, 1e-4, summary="Schopmans et al. (2023)"
+            partial(_resnet, depth=depth),
+            145,
+            1e-4,
+            summary="Schopmans et al. (2023)",
+            reads_mask=True,
+        )
+        for depth in RESNET_BLOCKS
+    },
+    **{
+        f"park-cnn-{size}-dropout": ModelSpec(
+            partial(_park_cnn, size=size, dropout=True),
+            128,
+            1e-3,
+            summary="the same with dropout, for few real crystals",
+            reads_mask=True,
+        )
+        for size in PARK_CNN_WIDTHS
+    },
+    **{
+        f"resnet-{depth}-plain": ModelSpec(
+            partial(_resnet, depth=depth, square_root=False),
+            145,
+            1e-4,
+            summary="the same without a square root, for noisy patterns",
+            reads_mask=True,
         )
         for depth in RESNET_BLOCKS
     },
@@ -144,7 +203,12 @@ def find_model(name: str) -> ModelSpec:
 
 
 def build_model(
-    name: str, n_classes: int, points: int = 8501, *, grid: TwoThetaGrid | None = None
+    name: str,
+    n_classes: int,
+    points: int = 8501,
+    *,
+    grid: TwoThetaGrid | None = None,
+    mask: bool = False,
 ) -> nn.Module:
     """Build a model with fresh weights, drawn from torch's global generator.
 
@@ -153,13 +217,23 @@ def build_model(
         n_classes: Number of logits.
         points: Angles of a pattern, from 5 to 90 degrees.
         grid: The angles, where they are others; ``points`` is then not read.
+        mask: Whether a second channel says what was measured.
 
     Returns:
-        A module that turns (batch, 1, points) into logits (batch, n_classes).
+        A module that turns (batch, 1, points) into logits (batch, n_classes);
+        (batch, 2, points) with a mask.
 
     Raises:
-        ModelError: If no model has this name, or there is nothing to tell apart.
+        ModelError: If no model has this name, there is nothing to tell apart, or the
+            model has no channel for a mask.
     """
-    if n_classes < 2:
-        raise ModelError(f"a model of {n_classes} classes; at least 2 are needed")
-    return find_model(name).build(n_classes, grid or TwoThetaGrid(points=points))
+    if n_classes < 1:
+        raise ModelError(f"a model of {n_classes} outputs; at least 1 is needed")
+    spec = find_model(name)
+    if mask and not spec.reads_mask:
+        raise ModelError(
+            f"{name} has no channel for a mask: where nothing was measured the pattern "
+            "is zero, and that is all it sees; leave the mask away"
+        )
+    options = {"mask": True} if mask else {}
+    return spec.build(n_classes, grid or TwoThetaGrid(points=points), **options)

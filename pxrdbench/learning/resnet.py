@@ -85,6 +85,7 @@ class ResNet(nn.Module):
         *,
         depth: int = 10,
         square_root: bool = True,
+        channels: int = 1,
     ) -> None:
         """Build the network.
 
@@ -94,12 +95,13 @@ class ResNet(nn.Module):
             depth: One of ``RESNET_BLOCKS``.
             square_root: Take the square root of the pattern first, as the reference
                 work does for patterns without noise.
+            channels: 2 with a mask of what was measured.
         """
         super().__init__()
         self.square_root = square_root
         blocks, bottleneck = RESNET_BLOCKS[depth]
         layers: list[nn.Module] = [
-            _convolution(1, 64, 7, 2),
+            _convolution(channels, 64, 7, 2),
             nn.ReLU(),
             SameMaxPool1d(3, 2),
         ]
@@ -141,7 +143,7 @@ class ResNet(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
+        self, intensity: Float[torch.Tensor, "batch channels points"]
     ) -> Float[torch.Tensor, "batch classes"]:
         """Logits of patterns with a maximum of one."""
         x = intensity.clamp_min(0).sqrt() if self.square_root else intensity

@@ -1,23 +1,16 @@
 """Train a model for some minutes or some patterns, stop, and go on later."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pxrdbench.dataset.batch import Batch, BatchSource
-from pxrdbench.dataset.recipe_card import RecipeCard
-from pxrdbench.dataset.shard_set import ShardSet
-from pxrdbench.dataset.split import load_track
-from pxrdbench.errors import ModelError
-from pxrdbench.learning.source_range import SourceRange
+from pxrdbench.learning.distributed import join_team
 from pxrdbench.learning.threads import stop_signals, torch_threads
 from pxrdbench.learning.train_config import TrainConfig, TrainProgress, TrainReport
 from pxrdbench.learning.training_run import TrainingRun
+from pxrdbench.learning.training_source import open_training_source
 
 __all__ = ["TrainConfig", "TrainProgress", "TrainReport", "fit", "train"]
-
-# Samples of a recipe from here on are held out: no run gets so far.
-_HELD_OUT_START = 2**40
-_LARGEST_SHARE_HELD_OUT = 10  # one in so many samples of shards
 
 
 def train(
@@ -36,50 +29,14 @@ def train(
         ModelError: If the configuration contradicts itself, or the checkpoint to go
             on from belongs to another model or other data.
     """
-    if (config.shards is None) == (config.recipe is None):
-        raise ModelError(
-            "give either a folder of shards or a recipe to draw patterns from"
-        )
-    source, synthetic, card = _open_source(config)
-    held_out = {"synthetic": synthetic}
-    if config.track is not None:
-        part = load_track(config.track, "dev")
-        held_out["real"] = part.batch(0, len(part))
+    opened = open_training_source(config)
     return fit(
         config,
-        source,
-        held_out,
-        provenance={
-            "recipe_digest": card.digest,
-            "prior_digest": card.prior_digest,
-            "restricted": card.restricted,
-        },
+        opened.source,
+        opened.held_out,
+        provenance=opened.provenance,
+        classes=opened.classes,
         on_progress=on_progress,
-    )
-
-
-def _open_source(config: TrainConfig) -> tuple[BatchSource, Batch, RecipeCard]:
-    """Find what to learn from, what is held out of it, and what it is."""
-    if config.recipe is not None and config.shards is None:
-        recipe = config.recipe
-        return recipe, recipe.batch(_HELD_OUT_START, config.held_out), recipe.card
-    if config.shards is None or config.recipe is not None:
-        raise ModelError(
-            "give either a folder of shards or a recipe to draw patterns from"
-        )
-    shards = ShardSet(config.shards)
-    # The last samples, so that no recipe and no prior is needed to read shards.
-    n_held_out = min(config.held_out, shards.length // _LARGEST_SHARE_HELD_OUT)
-    if n_held_out < 1:
-        raise ModelError(
-            f"{config.shards} holds {shards.length} samples; at least "
-            f"{_LARGEST_SHARE_HELD_OUT} are needed, of which one is held out"
-        )
-    first = shards.length - n_held_out
-    return (
-        SourceRange(shards, 0, first),
-        shards.batch(first, n_held_out),
-        shards.card,
     )
 
 
@@ -89,6 +46,7 @@ def fit(
     held_out: Mapping[str, Batch],
     *,
     provenance: Mapping[str, Any] | None = None,
+    classes: Sequence[int] | None = None,
     on_progress: Callable[[TrainProgress], None] | None = None,
 ) -> TrainReport:
     """Train a model on any source; ``train`` finds the source and calls this.
@@ -100,8 +58,18 @@ def fit(
         held_out: Patterns to look at on the way, by name. Those of space groups that
             the source does not have count as wrong.
         provenance: Fields of the checkpoint on where the patterns come from.
+        classes: The class list; the groups of the source if left away.
         on_progress: Called now and then.
     """
-    run = TrainingRun(config, source, held_out, provenance or {}, on_progress)
-    with torch_threads(run.threads), stop_signals() as stop:
-        return run.train(stop)
+    with join_team() as team:
+        run = TrainingRun(
+            config,
+            source,
+            held_out,
+            provenance or {},
+            on_progress if team.is_first else None,
+            classes=classes,
+            team=team,
+        )
+        with torch_threads(run.threads), stop_signals() as stop:
+            return run.train(stop)

@@ -4,52 +4,44 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from typing import Any
+from contextlib import closing, nullcontext
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.nn import functional
+from torch import nn
 
 from pxrdbench.dataset.batch import Batch, BatchSource
 from pxrdbench.errors import ModelError
-from pxrdbench.learning.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    predict_logits,
-    save_checkpoint,
+from pxrdbench.learning.checkpoint import Checkpoint, predict_logits
+from pxrdbench.learning.distributed import SourceShare, Team
+from pxrdbench.learning.loader import label_of
+from pxrdbench.learning.optimization import (
+    Placement,
+    WeightAverage,
+    autocast,
+    explain_out_of_memory,
+    find_device,
+    learning_rate_factor,
+    make_optimizer,
+    rate_factor,
 )
-from pxrdbench.learning.loader import TorchBatch, label_of, make_loader
 from pxrdbench.learning.registry import TwoStageModel, build_model, find_model
+from pxrdbench.learning.task_loader import StepBatch, make_step_loader
+from pxrdbench.learning.tasks import TaskSet
 from pxrdbench.learning.threads import count_cores, share_cores
 from pxrdbench.learning.train_config import TrainConfig, TrainProgress, TrainReport
+from pxrdbench.learning.training_clock import TrainingClock
+from pxrdbench.learning.training_files import TrainingFiles, load_first_weights
 from pxrdbench.learning.training_log import TrainingLog
 
-# The rate rises for so many steps, or for this share of a run if that is less.
-_WARM_UP_STEPS = 200
-_WARM_UP_SHARE = 0.05
-_LAST_RATE = 0.01  # of the highest, at the end of the cosine
+__all__ = ["TrainingRun", "learning_rate_factor", "top_k_accuracy"]
+
 _TOP = (1, 5)  # accuracies that are looked at: the group is among the k likeliest
 _PROGRESS_SECONDS = 0.5
 _CHECKPOINT_SECONDS = 60.0
 # At most this share of a run goes into looking at held-out patterns on the way.
 _EVALUATION_SHARE = 0.05
-
-
-def learning_rate_factor(step: int, fraction: float) -> float:
-    """Share of the highest learning rate at a step of a run.
-
-    Args:
-        step: Steps taken.
-        fraction: Done of the run, 0-1; 0 in a run without end.
-
-    Example:
-        >>> learning_rate_factor(10_000, 0.0), learning_rate_factor(10_000, 1.0)
-        (1.0, 0.01)
-    """
-    warm_up = max((step + 1) / _WARM_UP_STEPS, fraction / _WARM_UP_SHARE)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(fraction, 1.0)))
-    return min(1.0, warm_up) * (_LAST_RATE + (1 - _LAST_RATE) * cosine)
 
 
 def top_k_accuracy(
@@ -64,6 +56,21 @@ def top_k_accuracy(
     return float(np.mean((best == label[:, None]).any(axis=1)))
 
 
+class _Trained(nn.Module):
+    """What a step runs: the whole network, or its second stage."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Outputs of what the loader hands out."""
+        if isinstance(self.network, TwoStageModel):
+            return self.network.classify(x)
+        outputs: torch.Tensor = self.network(x)
+        return outputs
+
+
 class TrainingRun:
     """The state of one training run."""
 
@@ -74,6 +81,9 @@ class TrainingRun:
         held_out: Mapping[str, Batch],
         provenance: Mapping[str, Any],
         on_progress: Callable[[TrainProgress], None] | None,
+        *,
+        classes: Sequence[int] | None = None,
+        team: Team | None = None,
     ) -> None:
         spec = find_model(config.model)
         self.config = config
@@ -81,118 +91,233 @@ class TrainingRun:
         self.held_out = held_out
         self.provenance = dict(provenance)
         self.on_progress = on_progress
-        self.space_groups = tuple(int(group) for group in source.space_groups)
-        self.path = config.out / "last.pt"
-        self.rate = config.learning_rate or spec.learning_rate
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
-            self.network = build_model(
-                config.model, len(self.space_groups), grid=source.grid
+        self.team = team or Team()
+        self.space_groups = tuple(
+            int(group)
+            for group in (source.space_groups if classes is None else classes)
+        )
+        if len(self.space_groups) < 2:
+            raise ModelError(
+                f"a class list of {len(self.space_groups)} space groups; at least 2 "
+                "are needed"
             )
+        self.tasks = TaskSet(tuple(config.tasks), self.space_groups)
+        self.rate = config.learning_rate or spec.learning_rate
+        self.batch_size = config.batch_size or spec.batch_size
+        self.device = self.team.device(find_device(config.device))
+        self.network = self._build()
         # A first stage without weights runs beside the training, with the loader.
-        self.classify: Callable[[torch.Tensor], torch.Tensor] = self.network
-        encode: Callable[[torch.Tensor], torch.Tensor] | None = None
+        encode = None
         if isinstance(self.network, TwoStageModel):
-            encode, self.classify = self.network.encode, self.network.classify
+            encode = self.network.encode
         threads, workers = share_cores(count_cores(), is_light=encode is not None)
         self.threads = config.threads or threads
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(),
-            lr=self.rate,
-            weight_decay=spec.weight_decay,
-            eps=1e-7,  # Keras' own, with which the reference work trained
-            fused=True,  # a tenth of the time of the loop over weights, on a CPU
+        self.step_module = Placement(self.device, config.compile).prepare(
+            _Trained(self.network)
         )
+        self.autocast = autocast(config.precision, self.device)
+        self.optimizer = make_optimizer(
+            config.optimizer, self.network, self.rate, spec.weight_decay
+        )
+        self.average = (
+            None
+            if config.average is None
+            else WeightAverage(self.network, config.average)
+        )
+        self.clock = TrainingClock(config)
+        self.files = TrainingFiles(config.out, config.keep)
         self.steps = 0
-        self.seconds_before = 0.0
         self.patterns_before = 0
         self.accuracy: dict[str, float] = {}
         self.losses: list[torch.Tensor] = []
         self.loss = math.nan
-        self.stopped: float | None = None
-        if config.resume and self.path.exists():
-            self._restore()
-        self.loader = make_loader(
-            source,
-            config.batch_size or spec.batch_size,
+        if config.resume and self.files.last.exists():
+            self.files.restore(self)
+        share = (
+            source
+            if self.team.size == 1
+            else SourceShare(source, self.team, self.batch_size)
+        )
+        self.loader = make_step_loader(
+            share,
+            self.batch_size,
+            self.tasks,
             seed=config.seed,
             workers=workers if config.loader_workers is None else config.loader_workers,
             prefetch=4,
-            first_pattern=self.patterns_before,
+            first_pattern=self.patterns_before // self.team.size,
             transform=encode,
         )
 
+    def _build(self) -> nn.Module:
+        """Draw the first weights, or take those of another run."""
+        config = self.config
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network = build_model(
+                config.model,
+                self.tasks.n_outputs,
+                grid=self.source.grid,
+                mask=config.mask,
+            )
+        if config.start_from is not None:
+            load_first_weights(
+                network, config.start_from, config.model, self.space_groups
+            )
+        return network.to(self.device)
+
+    @property
+    def patterns_seen(self) -> int:
+        """Patterns trained on by all processes, those before a resume included."""
+        return self.loader.patterns_given * self.team.size
+
+    def describe(self, state: Mapping[str, torch.Tensor]) -> Checkpoint:
+        """A checkpoint of some weights of this run."""
+        return Checkpoint(
+            model=self.config.model,
+            state_dict={name: value.detach().cpu() for name, value in state.items()},
+            space_groups=self.space_groups,
+            grid=self.source.grid,
+            radiation=self.source.radiation,
+            patterns_seen=self.patterns_seen,
+            tasks=self.tasks.tasks,
+            mask=self.config.mask,
+            **self.provenance,
+        )
+
     def train(self, stop: threading.Event) -> TrainReport:
-        """Take steps until the end, or until told to stop."""
-        self.started = time.perf_counter()
-        self.reported = self.saved = self.evaluated = self.started
+        """Take steps until the end, or until told to stop.
+
+        Raises:
+            ModelError: If memory runs out or the weights run away; the last
+                checkpoint stays as it was.
+        """
+        self.clock.start()
+        now = time.perf_counter()
+        self.reported = self.saved = self.evaluated = now
         self.evaluated_at = self._fraction()
         self.evaluation_seconds: float | None = None
         log = TrainingLog(
             self.config.out / "log.csv",
             [f"{name}_top_{k}" for name in self.held_out for k in _TOP],
             append=self.patterns_before > 0,
+            tensorboard=self.config.tensorboard,
         )
-        with closing(iter(self.loader)) as batches:
-            while not stop.is_set() and self._fraction() < 1.0:
-                self._step(next(batches))
-                now = time.perf_counter()
-                if self._is_time_to_evaluate(now):
-                    self._evaluate()
-                    log.write(self._report())
-                elif now - self.reported > _PROGRESS_SECONDS:
-                    self._report()
-                if now - self.saved > _CHECKPOINT_SECONDS:
-                    self._save()
-        is_interrupted = stop.is_set() and self._fraction() < 1.0
-        self.stopped = time.perf_counter()  # what follows is no training
-        self._save()
-        if not is_interrupted:
-            self._evaluate()
-            self._save()  # with the accuracies
-        log.write(self._report())
+        is_interrupted = self._take_steps(stop, log)
+        self.clock.stop()
+        if self.team.is_first:
+            self._save()
+            if not is_interrupted:
+                self._evaluate()
+                self._save()  # with the accuracies
+            log.write(self._report())
+        log.close()
         return TrainReport(
-            checkpoint=self.path,
-            patterns_seen=self.loader.patterns_given,
-            seconds=self._seconds(),
+            checkpoint=self.files.last,
+            patterns_seen=self.patterns_seen,
+            seconds=self.clock.seconds(),
             patterns_per_second=self._speed(),
             waited=self._waited(),
             accuracy=dict(self.accuracy),
             n_parameters=sum(p.numel() for p in self.network.parameters()),
             is_interrupted=is_interrupted,
+            cpu_seconds=self.clock.cpu_seconds(),
+            made_per_core_second=self.loader.throughput.made_per_core_second,
         )
 
-    def _step(self, batch: TorchBatch) -> None:
+    def _take_steps(self, stop: threading.Event, log: TrainingLog) -> bool:
+        """Train until the end; say whether it was stopped before."""
+        with closing(iter(self.loader)) as batches:
+            while True:
+                asked, done = self.team.agree(
+                    [float(stop.is_set()), self._fraction()], self.device
+                )
+                if asked or done >= 1.0:
+                    return bool(asked) and done < 1.0
+                try:
+                    self._step(cast(StepBatch, next(batches)))
+                except (RuntimeError, MemoryError) as error:
+                    told = explain_out_of_memory(error, self.batch_size)
+                    if told is None:
+                        raise
+                    raise told from error
+                if self.team.is_first:
+                    self._look_around(log)
+
+    def _look_around(self, log: TrainingLog) -> None:
+        """Evaluate, report and save, where it is time to."""
+        now = time.perf_counter()
+        if self._is_time_to_evaluate(now):
+            self._evaluate()
+            log.write(self._report())
+        elif now - self.reported > _PROGRESS_SECONDS:
+            self._report()
+        if now - self.saved > _CHECKPOINT_SECONDS:
+            self._save()
+
+    def _step(self, batch: StepBatch) -> None:
         """Change the weights once."""
-        fraction = 0.0 if self._is_endless() else self._fraction()
+        fraction = 0.0 if self.config.is_endless else self._fraction()
+        factor = rate_factor(
+            self.config.schedule, self.steps, fraction, self.patterns_seen
+        )
         for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * learning_rate_factor(self.steps, fraction)
+            group["lr"] = self.rate * factor
         self.steps += 1
-        if len(batch.label) == 0:  # none of its groups is a class
+        n = len(batch.label)
+        if n == 0 and self.team.size == 1:  # none of its groups is a class
             return
         self.optimizer.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(self.classify(batch.intensity), batch.label)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch 2.13 has no type here
+        for start in range(0, n, -(-n // self.config.accumulate) or 1):
+            part = batch.part(start, start + -(-n // self.config.accumulate))
+            share = len(part.label) / n
+            self._add_gradients(part, share)
+        self.team.share_gradients(self.network)
         self.optimizer.step()
-        self.losses.append(loss.detach())
+        if self.average is not None:
+            self.average.update()
+
+    def _add_gradients(self, batch: StepBatch, share: float) -> None:
+        """Add the gradients of a part of a step."""
+        x, label, numbers = batch.on(self.device, self.config.mask)
+        with self.autocast():
+            outputs = self.step_module(x)
+        loss = share * self.tasks.loss(outputs, label, numbers)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch 2.13 has no type here
+        self.losses.append(loss.detach() / share)
 
     def _evaluate(self) -> None:
-        """Look at the held-out patterns."""
+        """Look at the held-out patterns, with the average where there is one."""
         started = time.perf_counter()
         self.network.eval()
-        for name, batch in self.held_out.items():
-            logits = predict_logits(self.network, batch.intensity, self.source.grid)
-            for k in _TOP:
-                self.accuracy[f"{name}_top_{k}"] = top_k_accuracy(
-                    logits, batch.space_group, self.space_groups, k
+        applied = nullcontext() if self.average is None else self.average.applied()
+        with applied:
+            for name, batch in self.held_out.items():
+                mask = getattr(batch, "mask", None)
+                if self.config.mask and mask is None:
+                    mask = np.ones(batch.intensity.shape, np.bool_)
+                outputs = predict_logits(
+                    self.network,
+                    batch.intensity,
+                    self.source.grid,
+                    mask if self.config.mask else None,
                 )
+                if "space_group" in self.tasks.tasks:
+                    logits = outputs[:, self.tasks.columns("space_group")]
+                    for k in _TOP:
+                        self.accuracy[f"{name}_top_{k}"] = top_k_accuracy(
+                            logits, batch.space_group, self.space_groups, k
+                        )
+                for metric, value in self.tasks.score(outputs, batch).items():
+                    self.accuracy[f"{name}_{metric}"] = value
         self.network.train()
+        self.files.write_evaluated(self, self.accuracy)
         self.evaluated = time.perf_counter()
         self.evaluated_at = self._fraction()
         self.evaluation_seconds = self.evaluated - started
 
     def _is_time_to_evaluate(self, now: float) -> bool:
-        if self._is_endless():
+        if self.config.is_endless:
             due = now - self.evaluated > _CHECKPOINT_SECONDS
         else:
             # Not at the very end, where it happens anyway.
@@ -210,14 +335,16 @@ class TrainingRun:
         """Tell how far the run is."""
         self.loss = self._mean_loss()
         progress = TrainProgress(
-            patterns_seen=self.loader.patterns_given,
-            fraction=None if self._is_endless() else min(1.0, self._fraction()),
+            patterns_seen=self.patterns_seen,
+            fraction=None if self.config.is_endless else min(1.0, self._fraction()),
             loss=self.loss,
             learning_rate=float(self.optimizer.param_groups[0]["lr"]),
-            seconds=self._seconds(),
+            seconds=self.clock.seconds(),
             patterns_per_second=self._speed(),
             waited=self._waited(),
             accuracy=dict(self.accuracy),
+            cpu_seconds=self.clock.cpu_seconds(),
+            made_per_core_second=self.loader.throughput.made_per_core_second,
         )
         self.losses.clear()
         self.reported = time.perf_counter()
@@ -236,87 +363,24 @@ class TrainingRun:
         loss = float(torch.stack(self.losses).mean())
         if not math.isfinite(loss):
             raise ModelError(
-                f"the loss is {loss} after {self.loader.patterns_given} patterns: the "
-                f"run has diverged; try a learning rate below {self.rate:g}"
+                f"the loss is {loss} after {self.patterns_seen} patterns: the run has "
+                f"diverged; try a learning rate below {self.rate:g}. The last "
+                "checkpoint is intact"
             )
         return loss
 
-    def _is_endless(self) -> bool:
-        return self.config.minutes is None and self.config.patterns is None
-
     def _fraction(self) -> float:
-        """Done of the run; 0 for ever if it has no end."""
-        if self.config.patterns is not None:
-            return self.loader.patterns_given / self.config.patterns
-        if self.config.minutes is not None:
-            return self._seconds() / (60 * self.config.minutes)
-        return 0.0
-
-    def _elapsed(self) -> float:
-        """Seconds of this run, up to its last step."""
-        now = time.perf_counter() if self.stopped is None else self.stopped
-        return max(now - self.started, 1e-9)
-
-    def _seconds(self) -> float:
-        return self.seconds_before + self._elapsed()
+        return self.clock.fraction(self.patterns_seen)
 
     def _speed(self) -> float:
         """Patterns a second since this run began."""
-        n_patterns = self.loader.patterns_given - self.patterns_before
-        return n_patterns / self._elapsed()
+        return (self.patterns_seen - self.patterns_before) / self.clock.elapsed()
 
     def _waited(self) -> float:
-        return self.loader.seconds_waited / self._elapsed()
+        return self.loader.seconds_waited / self.clock.elapsed()
 
     def _save(self) -> None:
         """Write the checkpoint, unless its weights have run away."""
         self._mean_loss()
-        checkpoint = Checkpoint(
-            model=self.config.model,
-            state_dict=self.network.state_dict(),
-            space_groups=self.space_groups,
-            grid=self.source.grid,
-            radiation=self.source.radiation,
-            patterns_seen=self.loader.patterns_given,
-            training={
-                "optimizer": self.optimizer.state_dict(),
-                "steps": self.steps,
-                "seconds": self._seconds(),
-                "seed": self.config.seed,
-                "accuracy": dict(self.accuracy),
-            },
-            **self.provenance,
-        )
-        save_checkpoint(self.path, checkpoint)
+        self.files.write_last(self)
         self.saved = time.perf_counter()
-
-    def _restore(self) -> None:
-        """Go on from the checkpoint.
-
-        Raises:
-            ModelError: If it belongs to another model or to other data.
-        """
-        checkpoint = load_checkpoint(self.path)
-        wanted = {
-            "model": self.config.model,
-            "space_groups": self.space_groups,
-            "grid": self.source.grid,
-            "radiation": self.source.radiation,
-            **self.provenance,
-        }
-        for name, value in wanted.items():
-            found = getattr(checkpoint, name)
-            if found != value:
-                raise ModelError(
-                    f"{self.path} cannot go on: its {name} is {found}, that of this "
-                    f"run is {value}; choose another folder or leave `resume` away"
-                )
-        state = checkpoint.training
-        if "optimizer" not in state:
-            raise ModelError(f"{self.path} holds no training state to go on from")
-        self.network.load_state_dict(checkpoint.state_dict)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.steps = int(state["steps"])
-        self.seconds_before = float(state["seconds"])
-        self.patterns_before = checkpoint.patterns_seen
-        self.accuracy = dict(state["accuracy"])

@@ -15,7 +15,12 @@ from pathlib import Path
 from pxrdbench.crystal.batches import join_crystals
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.errors import SourceError
-from pxrdbench.sources.cif_blocks import Outcome, read_block, split_blocks
+from pxrdbench.sources.cif_blocks import (
+    Outcome,
+    load_readers,
+    read_block,
+    split_blocks,
+)
 from pxrdbench.sources.guarded import Lost, run_guarded
 from pxrdbench.sources.materials_project import Progress, ReadReport
 from pxrdbench.sources.structure_type import SYMPREC
@@ -69,7 +74,7 @@ def read_cifs(
         workers: Processes; as many as there are cores if None. The result does not
             depend on it.
         progress: Is called with the files done and the files there are.
-        time_limit: Longest time for one file [s].
+        time_limit: Longest time for one file [s]; see `run_guarded`.
 
     Returns:
         Crystals, their ids, and what failed. An id is the path of the file within
@@ -81,7 +86,9 @@ def read_cifs(
     """
     places = find_cifs(paths)
     tasks = [(file, member, symprec) for file, member, _ in places]
-    outcomes = run_guarded(_read_place, tasks, workers, time_limit)
+    outcomes = run_guarded(
+        _read_place, tasks, workers, time_limit, prepare=load_readers
+    )
     packed: list[CrystalBatch] = []
     crystals: list[Crystal] = []
     names: dict[str, None] = {}
@@ -124,9 +131,13 @@ def _unused(name: str, taken: dict[str, None]) -> str:
 
 
 def find_cifs(
-    paths: str | Path | Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path], *, archives: bool = False
 ) -> list[tuple[str, str, str]]:
     """Find CIF files: path, member of the archive or "", and name of each.
+
+    Args:
+        paths: Folders, zip archives and files, or one of these.
+        archives: Look into the zip archives of folders, too.
 
     Raises:
         SourceError: If a path does not exist, or is no folder, archive or CIF.
@@ -135,27 +146,35 @@ def find_cifs(
     places: list[tuple[str, str, str]] = []
     for root in map(Path, roots):
         if root.is_dir():
-            files = sorted(root.rglob("*"))
-            places += [
-                (str(file), "", _stem(file.relative_to(root).as_posix()))
-                for file in files
-                if file.suffix.lower() == ".cif" and file.is_file()
-            ]
+            for file in sorted(root.rglob("*")):
+                name = file.relative_to(root).as_posix()
+                if file.suffix.lower() == ".cif" and file.is_file():
+                    places.append((str(file), "", _stem(name)))
+                elif archives and file.suffix.lower() == ".zip" and file.is_file():
+                    places += _members(file)
         elif not root.exists():
             raise SourceError(f"{root}: there is no such file or folder")
         elif zipfile.is_zipfile(root):
-            with zipfile.ZipFile(root) as archive:
-                members = [info.filename for info in archive.infolist()]
-            places += [
-                (str(root), member, _stem(member))
-                for member in members
-                if member.lower().endswith(".cif")
-            ]
+            places += _members(root)
         elif root.suffix.lower() == ".cif":
             places.append((str(root), "", root.stem))
         else:
             raise SourceError(f"{root} is no folder, zip archive or .cif file")
     return places
+
+
+def _members(file: Path) -> list[tuple[str, str, str]]:
+    """CIFs of a zip archive."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            names = [info.filename for info in archive.infolist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{file} is no zip archive: {error}") from error
+    return [
+        (str(file), name, _stem(name))
+        for name in names
+        if name.lower().endswith(".cif")
+    ]
 
 
 def _stem(name: str) -> str:
@@ -166,7 +185,7 @@ def _read_place(task: tuple[str, str, float]) -> list[tuple[str, Outcome]]:
     """Read all entries of one file: block and outcome of each."""
     file, member, symprec = task
     try:
-        text = _read_text(file, member)
+        text = read_text(file, member)
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         # RuntimeError: an encrypted member; NotImplementedError: its compression.
         return [("", f"the file cannot be read: {error}")]
@@ -180,8 +199,12 @@ def _read_place(task: tuple[str, str, float]) -> list[tuple[str, Outcome]]:
     return entries or [("", "no atoms")]
 
 
-def _read_text(file: str, member: str) -> str:
-    """Read a file or a member of an archive, but never more than ``MAX_BYTES``."""
+def read_text(file: str, member: str = "") -> str:
+    """Read a file or a member of an archive, but never more than ``MAX_BYTES``.
+
+    Raises:
+        SourceError: If there is more. What zipfile and the system raise passes.
+    """
     if member:
         with _open_archive(file).open(member) as stream:
             data = stream.read(MAX_BYTES + 1)

@@ -1,12 +1,15 @@
 """One data block of a CIF becomes a crystal, or a reason why it cannot.
 
 pymatgen reads it, gemmi where pymatgen fails or gives less symmetry than the file
-states; spglib then finds the symmetry of what was read.
+states; spglib then finds the symmetry of what was read. Where both give less than the
+file states, a tolerance ten times as wide is tried: cells with angles of 90.03°, say.
 """
 
+import os
 import re
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,14 +17,27 @@ import numpy as np
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.crystal.symmetry import load_symmetry_tables
 from pxrdbench.errors import SourceError
-from pxrdbench.sources.structure_type import SYMPREC
+from pxrdbench.sources.cif_repair import Repaired, find_element, repair_block
+from pxrdbench.sources.structure_type import LOOSE_SYMPREC, SYMPREC
 
 # Atoms of a cell; the search for symmetry takes minutes beyond.
-MAX_ATOMS = 4000
+MAX_ATOMS = 8000
 _B_OF_U = 8.0 * np.pi**2
 
 # Reader and crystal of a block, or the reason why there is none.
 Outcome = tuple[str, Crystal] | str
+
+
+def load_readers() -> None:
+    """Import what reading needs: it takes seconds, and belongs to no file."""
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
+    import gemmi
+    import spglib
+    from pymatgen.analysis import prototypes
+    from pymatgen.io import cif
+
+    del gemmi, spglib, prototypes, cif
+    load_symmetry_tables()
 
 
 def split_blocks(text: str) -> list[tuple[str, str]]:
@@ -42,25 +58,65 @@ def split_blocks(text: str) -> list[tuple[str, str]]:
     return [(name, "\n".join(lines) + "\n") for name, lines in blocks]
 
 
+@dataclass(frozen=True)
+class ReadBlock:
+    """What was read of one data block.
+
+    Attributes:
+        crystal: In the standard setting; None if it could not be read.
+        reader: Library that could.
+        symprec: Tolerance of the search for symmetry [Å].
+        failure: Why there is no crystal: a reason, and details after a colon.
+        repaired: The block as the readers saw it.
+    """
+
+    crystal: Crystal | None
+    reader: str
+    symprec: float
+    failure: str
+    repaired: Repaired
+
+
 def read_block(text: str, symprec: float = SYMPREC) -> Outcome:
     """Read one data block: reader and crystal, or why there is none."""
-    failures = []
+    read = read_repaired(repair_block(text), symprec)
+    return read.failure if read.crystal is None else (read.reader, read.crystal)
+
+
+def read_repaired(repaired: Repaired, symprec: float = SYMPREC) -> ReadBlock:
+    """Read one data block that `repair_block` has seen."""
+    failures: list[str] = []
     for reader, read in (("pymatgen", _read_pymatgen), ("gemmi", _read_gemmi)):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                structure = read(text)
+                structure = read(repaired.text)
                 if len(structure) > MAX_ATOMS:
                     raise SourceError(f"more than {MAX_ATOMS} atoms in the cell")
-                crystal = Crystal.from_pymatgen(structure, symprec)
-                CrystalBatch.from_crystals([crystal])
-                _check_symmetry(text, crystal)
+                crystal, tolerance = _find_crystal(structure, repaired, symprec)
         except Exception as error:  # anything may happen on a broken file
             detail = " ".join(f"{type(error).__name__} {error}".split())
             failures.append(f"{reader} {detail[:200]}")
         else:
-            return reader, crystal
-    return _explain("; ".join(failures))
+            return ReadBlock(crystal, reader, tolerance, "", repaired)
+    return ReadBlock(None, "", symprec, _explain("; ".join(failures)), repaired)
+
+
+def _find_crystal(
+    structure: Any, repaired: Repaired, symprec: float
+) -> tuple[Crystal, float]:
+    """Find a symmetry that the block does not contradict, and its tolerance."""
+    crystal = Crystal.from_pymatgen(structure, symprec)
+    CrystalBatch.from_crystals([crystal])
+    try:
+        _check_symmetry(repaired, crystal)
+    except SourceError:
+        loose = symprec * LOOSE_SYMPREC / SYMPREC
+        crystal = Crystal.from_pymatgen(structure, loose)
+        CrystalBatch.from_crystals([crystal])
+        _check_symmetry(repaired, crystal)
+        return crystal, loose
+    return crystal, symprec
 
 
 # What the messages of both readers tell, the first that fits.
@@ -85,7 +141,7 @@ def _explain(details: str) -> str:
     return f"no valid CIF: {details}"
 
 
-def _check_symmetry(text: str, crystal: Crystal) -> None:
+def _check_symmetry(repaired: Repaired, crystal: Crystal) -> None:
     """Raise where fewer operations were found than the file states.
 
     Atoms are then missing or twice there: a reader took a special position for a
@@ -93,10 +149,10 @@ def _check_symmetry(text: str, crystal: Crystal) -> None:
     """
     import gemmi
 
+    if repaired.block is None:
+        return
     try:
-        small = gemmi.make_small_structure_from_block(
-            gemmi.cif.read_string(text).sole_block()
-        )
+        small = gemmi.make_small_structure_from_block(repaired.block)
         stated = len(small.spacegroup.operations().sym_ops)
     except (AttributeError, ValueError, RuntimeError):
         return  # gemmi cannot tell
@@ -224,10 +280,16 @@ def _read_gemmi(text: str) -> Any:
     return _merge(
         lattice,
         fract,
-        [Species(site.element.name, site.charge or None) for site in sites],
+        [Species(_gemmi_element(site), site.charge or None) for site in sites],
         [site.occ for site in sites],
         [_gemmi_displacement(site, lattice) for site in sites],
     )
+
+
+def _gemmi_element(site: Any) -> str:
+    """Symbol of a site; the type X stands for all that gemmi does not know."""
+    name = str(site.element.name)
+    return name if name != "X" else find_element(site.label, site.type_symbol) or name
 
 
 def _gemmi_displacement(site: Any, lattice: Any) -> float:
@@ -250,7 +312,7 @@ def _merge(
 
     matrix = np.asarray(lattice.matrix)
     points: list[np.ndarray] = []
-    held: list[dict[Any, float]] = []
+    held: list[dict[Any, list[float]]] = []
     kept: list[float] = []
     for point, specie, share, value in zip(
         fract, species, occupancy, b_iso, strict=True
@@ -268,11 +330,18 @@ def _merge(
             points.append(point)
             held.append({})
             kept.append(value)
-        held[place][specie] = held[place].get(specie, 0.0) + share
-    for shares in held:
-        total = sum(shares.values())
-        if total > 1.05:
-            raise SourceError(f"occupancies above one: {total:g}")
-        for specie in shares:
-            shares[specie] /= max(total, 1.0)
-    return Structure(lattice, held, points, site_properties={"b_iso": kept})
+        held[place].setdefault(specie, []).append(share)
+    filled = [_fill(shares) for shares in held]
+    return Structure(lattice, filled, points, site_properties={"b_iso": kept})
+
+
+def _fill(shares: dict[Any, list[float]]) -> dict[Any, float]:
+    """Add up what is on one place, each species from one row or several."""
+    filled = {specie: sum(parts) for specie, parts in shares.items()}
+    if sum(filled.values()) > 1.05:
+        # Some files list an atom and its images too: then it is there once.
+        filled = {specie: max(parts) for specie, parts in shares.items()}
+    total = sum(filled.values())
+    if total > 1.05:
+        raise SourceError(f"occupancies above one: {total:g}")
+    return {specie: share / max(total, 1.0) for specie, share in filled.items()}

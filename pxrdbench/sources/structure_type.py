@@ -8,11 +8,21 @@ spans two groups.
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
+from math import gcd
+from string import ascii_uppercase
 from typing import Any
 
+from pxrdbench.crystal.structure import Crystal
+from pxrdbench.crystal.symmetry import (
+    crystal_system,
+    load_symmetry_tables,
+    space_group_symbol,
+)
 from pxrdbench.errors import SourceError
 
 SYMPREC = 0.01  # Å, the tolerance under which a real crystal gets its label
@@ -89,6 +99,96 @@ def prototype_label(structure: Any, symprec: float = SYMPREC) -> str:
         raise SourceError(
             f"no prototype label at symprec {symprec} angstrom: {error}"
         ) from error
+
+
+def crystal_prototype(crystal: Crystal) -> str:
+    """Name the structure type of a crystal whose asymmetric unit is known.
+
+    Of an ordered crystal this is `prototype_label`. Sites that several elements share
+    count as one kind of atom, whatever the shares; a site that is partly empty counts
+    as full. Charges do not count.
+
+    Raises:
+        SourceError: If the crystal holds more than 26 kinds of atoms.
+
+    Example:
+        >>> from pxrdbench.crystal.structure import Site
+        >>> cell = (4.2, 4.2, 4.2, 90.0, 90.0, 90.0)
+        >>> iron = Site("Fe", "a", (0.0, 0.0, 0.0), 0.9)
+        >>> oxygen = Site("O", "b", (0.5, 0.5, 0.5))
+        >>> crystal_prototype(Crystal(225, cell, (iron, oxygen)))
+        'AB_cF8_225_a_b'
+    """
+    from pymatgen.analysis.prototypes import WYCKOFF_POSITION_RELAB_DICT
+
+    group = crystal.space_group
+    places: dict[tuple[str, tuple[float, float, float]], set[str]] = {}
+    for site in crystal.sites:
+        places.setdefault((site.wyckoff_letter, site.fract), set()).add(site.element)
+    kinds: dict[frozenset[str], Counter[str]] = {}
+    for (letter, _), elements in places.items():
+        kinds.setdefault(frozenset(elements), Counter())[letter] += 1
+    if len(kinds) > len(ascii_uppercase):
+        raise SourceError(
+            f"{len(kinds)} kinds of atoms; a label has {len(ascii_uppercase)} letters"
+        )
+    multiplicity = letter_multiplicities(group)
+    atoms = {
+        kind: sum(multiplicity[letter] * n for letter, n in letters.items())
+        for kind, letters in kinds.items()
+    }
+    divisor = gcd(*atoms.values())
+    ordered = sorted(
+        (atoms[kind] // divisor, list(letters.items()))
+        for kind, letters in kinds.items()
+    )
+    formula = "".join(
+        f"{name}{n if n > 1 else ''}"
+        for name, (n, _) in zip(ascii_uppercase, ordered, strict=False)
+    )
+    # Letters that another choice of the origin or axes would swap; the least is taken,
+    # and kinds of one count are in the order that makes it least.
+    letters = min(
+        _spell(ordered, str.maketrans(swap))
+        for swap in WYCKOFF_POSITION_RELAB_DICT[str(group)]
+    )[1]
+    return f"{formula}_{_pearson_symbol(group, sum(atoms.values()))}_{group}_{letters}"
+
+
+def _spell(
+    kinds: list[tuple[int, list[tuple[str, int]]]], swap: dict[int, str]
+) -> tuple[int, str]:
+    """Score and letters of all kinds after a swap of letters."""
+    score, words = 0, []
+    for count, letters in kinds:
+        swapped = sorted((letter.translate(swap), n) for letter, n in letters)
+        score += sum(0 if letter == "A" else ord(letter) - 96 for letter, _ in swapped)
+        word = "".join(f"{n if n > 1 else ''}{letter}" for letter, n in swapped)
+        words.append((count, f"{word}_"))
+    spelled = [
+        word
+        for _, same in groupby(words, key=lambda item: item[0])
+        for _, word in sorted(same)
+    ]
+    return score, "".join(spelled)[:-1]
+
+
+def letter_multiplicities(space_group: int) -> dict[str, int]:
+    """Multiplicity of each letter of a group."""
+    from pxrdbench.crystal.structure import WYCKOFF_LETTERS
+
+    tables = load_symmetry_tables()
+    rows = tables.position_rows(space_group)
+    counts = tables.multiplicity[rows.start : rows.stop].tolist()
+    return dict(zip(WYCKOFF_LETTERS, counts, strict=False))
+
+
+def _pearson_symbol(space_group: int, n_atoms: int) -> str:
+    """Pearson symbol of a conventional cell: family, centring, number of atoms."""
+    system = crystal_system(space_group)
+    family = {"triclinic": "a", "trigonal": "h"}.get(system, system[0])
+    centring = space_group_symbol(space_group)[0]
+    return f"{family}{'C' if centring in 'ABCS' else centring}{n_atoms}"
 
 
 def label_space_group(label: str) -> int:

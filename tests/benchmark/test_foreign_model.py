@@ -1,9 +1,11 @@
 import hashlib
 import json
+import socket
 import subprocess
 import sys
 import time
 import zipfile
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from small_track import CLASSES, GRID, make_track
 
+from pxrdbench.benchmark import foreign_model
 from pxrdbench.benchmark.foreign_model import (
     SandboxedClassifier,
     SandboxLimits,
@@ -21,6 +24,7 @@ from pxrdbench.benchmark.foreign_model import (
     open_model,
 )
 from pxrdbench.benchmark.model_files import find_kind
+from pxrdbench.benchmark.predictions import Predictions
 from pxrdbench.errors import ModelError
 from pxrdbench.learning.checkpoint import predict_logits
 from pxrdbench.learning.registry import build_model
@@ -144,6 +148,26 @@ def test_archives_with_code_are_refused(network, tmp_path):
     refuse(tmp_path / "exported.pt2", "none of .safetensors")
     (tmp_path / "exported.pt2").rename(tmp_path / "exported.pt")
     refuse(with_sidecar(tmp_path / "exported.pt"), r"torch\.export.*ONNX")
+
+
+def test_a_doctored_export_gets_nowhere(tmp_path):
+    """An archive as torch.export writes it, with a pickle that makes a file."""
+    mark = tmp_path / "mark"
+    torch.save({"w": Harm(mark)}, tmp_path / "inner.pt")
+    with zipfile.ZipFile(tmp_path / "inner.pt") as inner:
+        pickled = inner.read("inner/data.pkl")
+    for number, entry in enumerate(("models/model.json", "constants.pkl", "data.pkl")):
+        path = tmp_path / f"doctored{number}.pt"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a/archive_format" if number < 2 else "a/version", b"pt2")
+            archive.writestr(f"a/{entry}", pickled)
+        with pytest.raises(ModelError) as caught:
+            evaluate_file(with_sidecar(path), "aflow/prototypes", limits=LIMITS)
+        assert "\n" not in str(caught.value)
+        # Neither by name, with the file as weights.
+        with pytest.raises(ModelError):
+            open_model("peak-network", LIMITS, weights=path)
+    assert not mark.exists()
 
 
 def test_bombs_and_ways_out_of_an_archive_are_refused(tmp_path):
@@ -280,3 +304,175 @@ def test_what_the_model_reads_must_be_said(network, tmp_path):
     refuse(with_sidecar(path, space_groups=[1, 2, 3]), "size mismatch")
     with pytest.raises(ModelError, match="no model at"):
         find_kind(tmp_path / "none.onnx")
+
+
+OWN_CODE = """
+import os, socket, subprocess
+from pathlib import Path
+import numpy as np
+from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
+
+class Model:
+    space_groups = (225, 62, 14, 2, 194, 76, 78)
+    grid = TwoThetaGrid(5.0, 90.0, 1701)
+    radiation = Radiation.parse("CuKa1")
+
+    def __init__(self, path):
+        self.weights = np.fromfile(path, "<f4").reshape(1701, 7)
+
+    def predict(self, intensity):
+        return intensity @ self.weights
+
+class Nosy(Model):
+    def predict(self, intensity):
+        said = []
+        for place in os.environ.get("NONE", "").split() + [SECRET, "/etc/passwd"]:
+            try:
+                said.append(Path(place).read_text())
+            except OSError:
+                said.append("")
+        try:
+            socket.create_connection(("127.0.0.1", PORT), timeout=3)
+            said.append("connected")
+        except OSError:
+            said.append("")
+        try:
+            Path(SECRET).with_name("mark").write_text("x")
+            said.append("wrote")
+        except OSError:
+            said.append("")
+        raise RuntimeError("it found " + "|".join(said))
+
+class Bare:
+    space_groups = (1, 2)
+
+def make(weights):
+    return Model(weights)
+
+def nosy(weights):
+    return Nosy(weights)
+
+def bare(weights=None):
+    return Bare()
+
+def broken(weights=None):
+    return 1 / 0
+"""
+
+
+@pytest.fixture
+def own_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "code").mkdir()
+    monkeypatch.chdir(tmp_path / "code")
+    weights = np.random.Generator(np.random.PCG64(0)).normal(0, 1, (GRID.points, 7))
+    weights.astype("<f4").tofile(tmp_path / "w.bin")
+    return tmp_path
+
+
+def test_own_code_is_scored_and_named_as_such(own_code, track):
+    Path("mine.py").write_text(OWN_CODE)
+    weights = own_code / "w.bin"
+    evaluation = evaluate_file(
+        "mine:make", track, weights=weights, out=own_code / "out", limits=LIMITS
+    )
+    provenance = evaluation.model["provenance"]
+    assert evaluation.model["name"] == "mine"
+    assert provenance["opened as"] == "the user's own code, mine:make"
+    code = hashlib.sha256(Path("mine.py").read_bytes()).hexdigest()
+    assert provenance["code digest"] == code
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert evaluation.model["digest"] == digest
+    intensity = track.batch(0, len(track)).intensity
+    wanted = intensity @ np.fromfile(weights, "<f4").reshape(GRID.points, 7)
+    stored = Predictions.read(own_code / "out" / "predictions.h5").logits
+    assert np.array_equal(stored.argmax(axis=1), wanted.argmax(axis=1))
+
+
+def test_own_code_sees_and_reaches_nothing_else(own_code, track):
+    """What the record says of network and files is what the code meets."""
+    secret = own_code / "secret.txt"
+    secret.write_text("hidden-word")
+    server = socket.create_server(("127.0.0.1", 0))
+    port = server.getsockname()[1]
+    code = f"SECRET, PORT = {str(secret)!r}, {port}\n" + OWN_CODE
+    Path("mine.py").write_text(code)
+    with (
+        server,
+        SandboxedClassifier(
+            own_code / "w.bin", factory="mine:nosy", limits=LIMITS
+        ) as model,
+    ):
+        with pytest.raises(ModelError, match="RuntimeError: it found") as caught:
+            model.predict(track.batch(0, 2).intensity)
+        is_offline, is_confined = model.is_offline, model.is_confined
+    found = str(caught.value)
+    assert ("hidden-word" in found) == (not is_confined)
+    assert ("connected" in found) == (not is_offline and not is_confined)
+    assert (own_code / "mark").exists() == (not is_confined)
+
+
+def test_what_is_wrong_with_own_code_is_said(own_code):
+    Path("mine.py").write_text(OWN_CODE)
+    for factory, match in (
+        ("mine:bare", "a Bare without grid, predict"),
+        ("mine:broken", "ZeroDivisionError: division by zero"),
+        ("mine:gone", "AttributeError: .*gone"),
+        ("absent:make", "No module named 'absent' .looked for in"),
+    ):
+        with pytest.raises(ModelError, match=match) as caught:
+            open_model(factory, LIMITS)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(ModelError, match="no weights at"):
+        open_model("mine:make", LIMITS, weights="gone.bin")
+
+
+def test_a_registered_name_takes_weights(track, network, tmp_path):
+    intensity = track.batch(0, 5).intensity
+    said = {k: v for k, v in CONTRACT.items() if k != "model"}
+    path = tmp_path / "w.safetensors"
+    save_file(network.state_dict(), path, metadata={"pxrdbench": json.dumps(said)})
+    with open_model("peak-network", LIMITS, weights=path) as model:
+        wanted = predict_logits(network, intensity, GRID)
+        assert np.allclose(model.predict(intensity), wanted, atol=1e-4)
+    with pytest.raises(ModelError, match="give its weights too"):
+        open_model("peak-network", LIMITS)
+    with pytest.raises(ModelError, match="no known name: peak-network"):
+        open_model("no-such", LIMITS)
+    with pytest.raises(ModelError, match="says that its model is 'peak-network'"):
+        other = with_sidecar(tmp_path / "w.safetensors")
+        open_model("resnet-10", LIMITS, weights=other)
+
+
+def test_an_entry_point_is_opened_as_own_code(own_code, track, monkeypatch):
+    Path("mine.py").write_text(OWN_CODE)
+    point = EntryPoint("my-model", "mine:make", foreign_model.CLASSIFIERS_GROUP)
+
+    def points(group):
+        return [point] if group == foreign_model.CLASSIFIERS_GROUP else []
+
+    monkeypatch.setattr(foreign_model, "entry_points", points)
+    with open_model("my-model", LIMITS, weights=own_code / "w.bin") as model:
+        assert model.predict(track.batch(0, 3).intensity).shape == (3, 7)
+
+
+def test_an_onnx_model_may_hold_its_contract_and_scaling(track, tmp_path):
+    weights = np.random.Generator(np.random.PCG64(0)).normal(
+        0, 1, (GRID.points, len(CLASSES))
+    )
+    tensor = numpy_helper.from_array(weights.astype(np.float32), "w")
+    path = make_onnx(
+        tmp_path / "a.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], [tensor]
+    )
+    Path(f"{path}.json").unlink()
+    refuse(path, r"needs a\.onnx\.json beside it")
+    model = onnx.load(path)
+    said = CONTRACT | {"model": "", "scaling": "square root"}
+    entry = model.metadata_props.add()
+    entry.key, entry.value = "pxrdbench", json.dumps(said)
+    path.write_bytes(model.SerializeToString())
+    with SandboxedClassifier(path, limits=LIMITS) as opened:
+        intensity = track.batch(0, 30).intensity
+        wanted = np.sqrt(intensity) @ weights
+        assert np.allclose(opened.predict(intensity), wanted, atol=1e-3)
+        assert opened.contract.scaling == "square root"

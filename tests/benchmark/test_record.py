@@ -4,7 +4,7 @@ import json
 import pytest
 from small_track import make_predictions, make_track
 
-from pxrdbench.benchmark.record import Evaluation, percent
+from pxrdbench.benchmark.record import EVALUATOR_VERSION, Evaluation, percent
 from pxrdbench.benchmark.scoring import score
 from pxrdbench.errors import EvaluationError
 
@@ -30,7 +30,7 @@ def test_the_json_holds_what_leaderboards_read(evaluation):
     for name in ("top_1", "top_5", "top_10"):
         estimate = record["metrics"][name]
         assert 0 <= estimate["low"] <= estimate["value"] <= estimate["high"] <= 1
-    assert record["versions"]["evaluator"] == "1"
+    assert record["versions"]["evaluator"] == EVALUATOR_VERSION
     assert set(record["versions"]) == {"evaluator", "pxrdbench", "track", "data"}
     assert record["track"]["name"] == "test/small"
     assert 0 <= record["baselines"][0]["comparisons"]["top_1"]["p_value"] <= 1

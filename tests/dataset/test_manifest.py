@@ -10,8 +10,8 @@ from pxrdbench.dataset.manifest import (
     Manifest,
     ShardRecord,
     ShardSpan,
-    write_atomically,
 )
+from pxrdbench.dataset.store import write_atomically
 from pxrdbench.errors import RecipeError, ShardError
 
 

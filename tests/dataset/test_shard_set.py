@@ -4,9 +4,19 @@ import shutil
 
 import numpy as np
 import pytest
+from numba import config
+from small_sets import write_set
 
+from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.shard_set import ShardSet
-from pxrdbench.errors import ShardError
+from pxrdbench.dataset.verify import verify_shards
+from pxrdbench.diffraction.measurement import Measurement, PartialRange, ZeroShift
+from pxrdbench.diffraction.pattern import TwoThetaGrid
+from pxrdbench.errors import RecipeError, ShardError
+
+compiled = pytest.mark.skipif(
+    bool(config.DISABLE_JIT), reason="noise on whole scans needs compiled kernels"
+)
 
 
 @pytest.mark.parametrize(
@@ -96,3 +106,65 @@ def test_threads_read_at_the_same_time(shards):
     for start, batch in zip(starts, parallel, strict=True):
         assert np.array_equal(batch.index, np.arange(start, start + 50))
         assert np.array_equal(batch.intensity, opened.batch(start, 50).intensity)
+
+
+@compiled
+@pytest.mark.parametrize("name", ["rruff-paper", "rruff-paper-pure"])
+def test_plain_shards_take_a_measurement_at_load(shards, name):
+    opened = ShardSet(shards, measurement=name)
+    measured = Recipe("open-v0", seed=7, measurement=name)
+    ours, theirs = opened.batch(590, 20), measured.batch(590, 20)
+    # The same random numbers; only the rounding of stored peaks differs.
+    assert np.abs(ours.intensity - theirs.intensity).max() <= 1e-3
+    assert np.all(np.isinf(ours.crystallite_size_nm))
+    alone = opened.batch(601, 1).intensity
+    assert alone.tobytes() == ours.intensity[11:12].tobytes()
+
+
+@compiled
+def test_each_epoch_has_noise_of_its_own(shards):
+    opened = ShardSet(shards, measurement="rruff-paper-pure")
+    first, second = opened.batch(0, 9), opened.with_epoch(1).batch(0, 9)
+    assert np.all(np.abs(first.intensity - second.intensity).max(axis=1) > 1e-3)
+    again = opened.with_epoch(1).batch(0, 9)
+    assert again.intensity.tobytes() == second.intensity.tobytes()
+
+
+@compiled
+def test_shards_of_a_measured_recipe_are_rendered_as_it_says(tmp_path):
+    recipe = Recipe("open-v0", seed=7, measurement="laboratory")
+    opened = ShardSet(write_set(recipe, tmp_path / "measured", 1))
+    ours, theirs = opened.batch(250, 20), recipe.batch(250, 20)
+    # A count of photons changes where the rounding of a peak crosses a whole number.
+    difference = np.abs(ours.intensity - theirs.intensity)
+    assert np.median(difference.max(axis=1)) <= 0.02
+    assert difference.mean() <= 1e-4
+    plain = ShardSet(tmp_path / "measured", measurement=Measurement())
+    assert plain.measurement == Measurement()
+    smooth = plain.batch(250, 20).intensity
+    assert np.mean(smooth == 0.0) > 0.2
+    verified = verify_shards(tmp_path / "measured", sample=256)
+    assert verified.is_sound
+    assert verified.identical == verified.redrawn > 0
+
+
+@compiled
+def test_a_partial_range_over_a_gap_keeps_its_mask(shards, tmp_path):
+    folder = shutil.copytree(shards, tmp_path / "copy")
+    opened = ShardSet(folder, measurement=Measurement((PartialRange(),)))
+    batch = opened.batch(595, 10)
+    assert batch.mask.shape == batch.intensity.shape
+    assert np.all(batch.intensity[~batch.mask] == 0.0)
+
+
+def test_effects_on_drawn_peaks_are_refused_at_load(shards):
+    with pytest.raises(RecipeError, match="act when peaks are drawn"):
+        ShardSet(shards, measurement="laboratory")
+
+
+def test_a_pattern_that_leaves_the_grid_names_its_sample(tmp_path):
+    recipe = Recipe("open-v0", seed=3, grid=TwoThetaGrid(28.0, 31.0, 301))
+    folder = write_set(recipe, tmp_path / "narrow", 1)
+    moved = Measurement((ZeroShift((4.0, 4.0)),))
+    with pytest.raises(ShardError, match=r"narrow: sample \d+ cannot be rendered"):
+        ShardSet(folder, measurement=moved).batch(0, 300)

@@ -52,8 +52,8 @@ def test_a_model_reads_patterns_of_its_grid(name):
 def test_an_unknown_name_is_answered_with_those_known():
     with pytest.raises(ModelError, match="park-cnn-small"):
         build_model("park-cnn-tiny", 7)
-    with pytest.raises(ModelError, match="at least 2"):
-        build_model("resnet-10", 1)
+    with pytest.raises(ModelError, match="at least 1"):
+        build_model("resnet-10", 0)
 
 
 def test_a_plug_in_adds_a_model_and_cannot_replace_one(plug_in):

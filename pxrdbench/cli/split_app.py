@@ -1,0 +1,182 @@
+"""``pxrdbench split``: tracks, what they give away, and how to make one's own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+
+from pxrdbench.cli.display import console, live_line, make_table
+
+if TYPE_CHECKING:
+    from pxrdbench.benchmark.leakage_report import KnownPeaks
+
+split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
+TrackArgument = Annotated[
+    str, typer.Argument(help="Name of a track, or folder of one built here.")
+]
+
+
+@split_app.command("list")
+def split_list() -> None:
+    """List the tracks, their parts and sizes."""
+    from pxrdbench.dataset.split import available_tracks, load_record
+
+    columns = ("track", "part", "crystals", "types", "groups", "frozen")
+    table = make_table("Tracks", columns)
+    for track in available_tracks():
+        record = load_record(track)
+        _add_parts(table, track, record)
+    console.print(table)
+
+
+@split_app.command("show")
+def split_show(track: TrackArgument) -> None:
+    """Say all about one track: parts, licence, digests, whom to cite."""
+    from pxrdbench.dataset.split import find_track, load_record
+
+    record = load_record(find_track(track))
+    console.print(f"[bold]{record['name']}[/] version {record['version']}")
+    console.print(record["description"])
+    columns = ("track", "part", "crystals", "types", "groups", "frozen")
+    table = make_table("Parts", columns)
+    _add_parts(table, record["name"], record)
+    console.print(table)
+    for reason, count in record["left_out"].items():
+        console.print(f"left out: {count:,} — {reason}")
+    for pair, distance in record.get("total_variation", {}).items():
+        console.print(f"space groups of {pair}: {distance:.4f} apart")
+    console.print(f"digest of the track:      {record['digest']}")
+    console.print(f"digest of the assignment: {record['split_digest']}")
+    console.print(f"licence: {record['licence']}")
+    for text in record["attributions"]:
+        console.print(f"cite: {text}")
+
+
+def _add_parts(table: Any, track: str, record: dict[str, Any]) -> None:
+    for part, counts in record["parts"].items():
+        table.add_row(
+            track,
+            part,
+            f"{counts['crystals']:,}",
+            f"{counts['structure_types']:,}",
+            str(counts["space_groups"]),
+            "yes" if part in record["frozen_parts"] else "",
+        )
+
+
+@split_app.command("export")
+def split_export(
+    track: TrackArgument,
+    out: Annotated[Path, typer.Option("--out", help="New folder.")],
+) -> None:
+    """Write a track as Parquet with data card and Croissant."""
+    from pxrdbench.dataset.track_export import export_track
+
+    card = export_track(track, out)
+    console.print(f"{card.title}: {card.rows:,} rows → {out}")
+    console.print(f'datasets.load_dataset("{out}") opens it')
+
+
+@split_app.command("audit")
+def split_audit(
+    tracks: Annotated[
+        Optional[list[str]],
+        typer.Argument(help="Names or folders; all tracks if left away."),
+    ] = None,
+    data: Annotated[
+        Optional[Path],
+        typer.Option(help="mp_structures.parquet, or its folder: audit anew."),
+    ] = None,
+    cache: Annotated[
+        Optional[Path],
+        typer.Option(help="Keep simulated peak lists here (.npz)."),
+    ] = None,
+    out: Annotated[
+        Optional[Path], typer.Option(help="Folder for reports of an audit anew.")
+    ] = None,
+    workers: Annotated[Optional[int], typer.Option("--workers", min=1)] = None,
+) -> None:
+    """Say what training sources give away of tracks; with --data, find it out anew."""
+    from pxrdbench.benchmark.leakage_report import (
+        audit_track,
+        load_report,
+        write_report,
+    )
+    from pxrdbench.dataset.split import available_tracks, find_track
+
+    names = [find_track(track) for track in tracks or available_tracks()]
+    if data is None:
+        for name in names:
+            _print_audit(load_report(name))
+        return
+    sources = _find_sources(data, cache, workers)
+    for name in names:
+        with live_line("audit") as line:
+            line(f"{name}: search-match")
+            report = audit_track(name, sources)
+        _print_audit(report)
+        if out is not None:
+            folder = out / report["track"].replace("/", "-")
+            folder.mkdir(parents=True, exist_ok=True)
+            console.print(f"report: {write_report(report, folder)}")
+
+
+def _find_sources(data: Path, cache: Path | None, workers: int | None) -> list[Any]:
+    """Take the parts that models learn from, with their peak lists."""
+    from pxrdbench.benchmark.leakage_report import TRAINING_PARTS, load_source
+
+    known = _find_peaks(data, cache, workers)
+    return [load_source(track, part, known) for track, part in TRAINING_PARTS]
+
+
+def _find_peaks(data: Path, cache: Path | None, workers: int | None) -> "KnownPeaks":
+    """Read the peak lists of all crystals to learn from, or simulate them."""
+    from pxrdbench.benchmark.leakage_report import KnownPeaks
+    from pxrdbench.dataset.split import OPEN_TRACK, load_table
+
+    if cache is not None and cache.is_file():
+        return KnownPeaks.read(cache)
+    with live_line("simulate") as line:
+        known = KnownPeaks.simulate(
+            load_table(OPEN_TRACK)["id"].to_pylist(),
+            data,
+            workers,
+            lambda done, total: line(f"{done:,} of {total:,}", done / max(total, 1)),
+        )
+    if cache is not None:
+        known.write(cache)
+    return known
+
+
+def _print_audit(report: dict[str, Any]) -> None:
+    """Print shares in percent; recognition with its 95 % interval."""
+    table = make_table(
+        f"{report['track']} {report['part']}: what each source gives away (%)",
+        (
+            "learnt from",
+            "same crystals",
+            "types",
+            "formulas",
+            "recognised",
+            "new types",
+        ),
+    )
+    for pair in report["pairs"]:
+        n = pair["crystals"]
+        match = pair.get("search_match", {})
+        table.add_row(
+            pair["source"],
+            f"{100 * pair['shared_crystals'] / n:.1f}",
+            f"{100 * pair['crystals_of_shared_types'] / n:.1f}",
+            f"{100 * pair['crystals_of_shared_formulas'] / n:.1f}",
+            _percent(match.get("all")),
+            _percent(match.get("new_types")),
+        )
+    console.print(table)
+
+
+def _percent(estimate: dict[str, float] | None) -> str:
+    if estimate is None:
+        return "–"
+    value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"

@@ -1,0 +1,205 @@
+"""One part of a track in memory: what models are asked about."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int16, Int64
+
+from pxrdbench.dataset.batch import Batch
+from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
+from pxrdbench.diffraction.profile import render
+from pxrdbench.errors import SplitError
+
+
+@dataclass(frozen=True, eq=False)
+class TrackPart:
+    """One part of a track with its frozen patterns: a batch source.
+
+    Attributes:
+        name: Name of the track.
+        part: Name of the part.
+        version: Version of the track.
+        digest: sha256 over everything the track freezes, hexadecimal.
+        ids: Names of the crystals.
+        space_group: Number in the International Tables, 1-230.
+        structure_type: Canonical prototype label: crystals of one are no independent
+            witnesses.
+        crystallite_size_nm: Size that broadens each pattern [nm].
+        peaks: Frozen peak lists; they reach beyond the grid so that tails come in.
+        grid: Angles of the patterns.
+        radiation: What the patterns are made with.
+        restricted: Whether licensed crystals lie behind it.
+    """
+
+    name: str
+    part: str
+    version: int
+    digest: str
+    ids: tuple[str, ...]
+    space_group: Int16[np.ndarray, " crystals"]
+    structure_type: tuple[str, ...]
+    crystallite_size_nm: Float64[np.ndarray, " crystals"]
+    peaks: PeakBatch
+    grid: TwoThetaGrid
+    radiation: Radiation
+    restricted: bool = False
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def length(self) -> int:
+        """Number of crystals."""
+        return len(self)
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        """Space groups that occur, ascending."""
+        return tuple(np.unique(self.space_group).tolist())
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Render the patterns of crystals start to start + count.
+
+        Raises:
+            SplitError: If the range leaves the part.
+        """
+        stop = start + count
+        if not 0 <= start < stop <= len(self):
+            raise SplitError(
+                f"crystals {start} to {stop} of {self.name} {self.part}, which has "
+                f"{len(self)}"
+            )
+        return self.take(np.arange(start, stop, dtype=np.int64))
+
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
+        """Render the patterns of some crystals, in the order given.
+
+        Raises:
+            SplitError: If a row is not of the part.
+        """
+        rows = check_rows(rows, len(self), f"{self.name} {self.part}")
+        size = self.crystallite_size_nm[rows]
+        return Batch(
+            intensity=render(take_peaks(self.peaks, rows), self.grid, size),
+            space_group=self.space_group[rows],
+            crystallite_size_nm=size,
+            index=rows,
+            ids=tuple(self.ids[row] for row in rows),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredPart:
+    """One part of a track of measured patterns: a batch source without peak lists.
+
+    Attributes:
+        name: Name of the track.
+        part: Name of the part.
+        version: Version of the rules that chose the patterns.
+        digest: sha256 over everything the track freezes, hexadecimal.
+        ids: Names of the patterns.
+        space_group: Number in the International Tables, 1-230.
+        structure_type: Name of the mineral: patterns of one are no independent
+            witnesses.
+        intensity: Patterns on the grid, with a maximum of one.
+        grid: Angles of the patterns.
+        radiation: What they were measured with.
+        restricted: Whether they must stay where they are.
+    """
+
+    name: str
+    part: str
+    version: int
+    digest: str
+    ids: tuple[str, ...]
+    space_group: Int16[np.ndarray, " patterns"]
+    structure_type: tuple[str, ...]
+    intensity: Float32[np.ndarray, "patterns points"]
+    grid: TwoThetaGrid
+    radiation: Radiation
+    restricted: bool = False
+    # Nobody knows the reflections of a measured pattern.
+    peaks: None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def length(self) -> int:
+        """Number of patterns."""
+        return len(self)
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        """Space groups that occur, ascending."""
+        return tuple(np.unique(self.space_group).tolist())
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Give patterns start to start + count.
+
+        Raises:
+            SplitError: If the range leaves the part.
+        """
+        stop = start + count
+        if not 0 <= start < stop <= len(self):
+            raise SplitError(
+                f"patterns {start} to {stop} of {self.name} {self.part}, which has "
+                f"{len(self)}"
+            )
+        return self.take(np.arange(start, stop, dtype=np.int64))
+
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
+        """Give some patterns, in the order given.
+
+        Raises:
+            SplitError: If a row is not of the part.
+        """
+        rows = check_rows(rows, len(self), f"{self.name} {self.part}")
+        return Batch(
+            intensity=self.intensity[rows],
+            space_group=self.space_group[rows],
+            crystallite_size_nm=np.full(len(rows), np.nan),  # nobody knows it
+            index=rows,
+            ids=tuple(self.ids[row] for row in rows),
+        )
+
+
+def check_rows(
+    rows: Int64[np.ndarray, " rows"], length: int, where: str
+) -> Int64[np.ndarray, " rows"]:
+    """Refuse rows that are not there, negative ones too."""
+    rows = np.asarray(rows, np.int64)
+    if len(rows) and not (rows.min() >= 0 and rows.max() < length):
+        wrong = int(rows[(rows < 0) | (rows >= length)][0])
+        raise SplitError(f"row {wrong} of {where}, which has {length}")
+    return rows
+
+
+def take_peaks(peaks: PeakBatch, rows: Int64[np.ndarray, " rows"]) -> PeakBatch:
+    """Take the peak lists of some crystals, in the order given."""
+    first = peaks.peak_offset[rows]
+    counts = peaks.peak_offset[rows + 1] - first
+    offset = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum(counts, out=offset[1:])
+    if len(rows) and (np.diff(rows) == 1).all():  # neighbours: no copy is needed
+        picked: slice | np.ndarray = slice(first[0], first[-1] + counts[-1])
+    else:
+        picked = np.arange(offset[-1]) + np.repeat(first - offset[:-1], counts)
+    return PeakBatch(
+        two_theta=peaks.two_theta[picked],
+        intensity=peaks.intensity[picked],
+        peak_offset=offset,
+        wavelength=peaks.wavelength,
+    )

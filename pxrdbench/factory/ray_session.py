@@ -1,0 +1,117 @@
+"""Ray itself: started for this process alone, or joined where it runs.
+
+A Ray of our own lives on this machine behind the loopback address, without dashboard or
+usage reports, and ends with the ``with`` block.
+"""
+
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from pxrdbench.errors import ShardError
+
+# The smallest that Ray accepts, for messages of a few bytes.
+SMALL_OBJECT_STORE_BYTES = 80 * 1024 * 1024
+
+
+class RaySession:
+    """Ray for the length of a ``with`` block.
+
+    Attributes:
+        ray: The module, once inside.
+        is_private: Whether this session's Ray is its own and on this machine alone.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        address: str | None = None,
+        *,
+        dashboard: bool = False,
+        object_store_bytes: int = SMALL_OBJECT_STORE_BYTES,
+    ) -> None:
+        self.ray: Any = None
+        self.is_private = address is None
+        self._workers = workers
+        self._address = address
+        self._dashboard = dashboard
+        self._object_store_bytes = object_store_bytes
+        self._is_ours = False
+
+    def __enter__(self) -> "RaySession":
+        # All of this must stand in the environment before Ray is imported. The first
+        # is the only switch that makes every Ray process listen on 127.0.0.1 alone
+        # (Ray 2.60: `_node_ip_address` is turned into the outer address).
+        if self._address is None:
+            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        # A worker holds 150 MB: to end it helps no machine that is short of memory.
+        os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self.ray = ray
+        self._old_handler = read_handler(signal.SIGTERM)
+        self._is_ours = not ray.is_initialized()
+        try:
+            if self._is_ours:
+                self._init()
+            else:  # whoever started it decided where it runs
+                self.is_private = False
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._is_ours:
+            self.ray.shutdown()
+        restore_handler(signal.SIGTERM, self._old_handler)
+
+    @property
+    def processors(self) -> int:
+        """Processors of all nodes."""
+        return int(self.ray.cluster_resources().get("CPU", 1))
+
+    def _init(self) -> None:
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+        private = {
+            "num_cpus": self._workers,
+            "num_gpus": 0,
+            "include_dashboard": self._dashboard,
+            "object_store_memory": self._object_store_bytes,
+            "_node_ip_address": "127.0.0.1",
+        }
+        try:
+            if self._address is None:
+                self.ray.init(**private, **quiet)
+            else:
+                self.ray.init(address=self._address, **quiet)
+        except Exception as error:  # Ray raises bare ones, after a minute of trying
+            if self._dashboard and "dashboard" in str(error):
+                where = "with its dashboard"
+                remedy = "pip install 'ray[default]', or leave --dashboard away."
+            elif self._address is None:
+                where = "on this machine"
+                remedy = "Try again when it has memory and processors to spare."
+            else:
+                where = f"at {self._address}"
+                remedy = (
+                    "See that `ray status` knows a cluster there, with the same "
+                    "versions of Ray and Python."
+                )
+            raise ShardError(f"Ray did not start {where}: {error} {remedy}") from error
+
+
+def read_handler(number: int) -> Any:
+    """The handler of a signal."""
+    return signal.getsignal(number)
+
+
+def restore_handler(number: int, handler: Any) -> None:
+    """Set the handler of a signal, where Python allows it."""
+    # Only the main thread may have handlers; elsewhere nobody presses Ctrl-C.
+    if threading.current_thread() is threading.main_thread() and handler is not None:
+        signal.signal(number, handler)

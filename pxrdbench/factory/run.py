@@ -1,0 +1,262 @@
+"""Generate: shards of a recipe, by Ray workers on all cores.
+
+One process plans, leases, lists and counts; workers draw, simulate and pack, a shard
+at a time. What a shard holds depends on its number only, so any number of workers, in
+any order, with any interruption, leaves the same files. The plan is read from the
+folder at the start: that is all there is to resuming.
+"""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from pxrdbench.dataset.driver import Run
+from pxrdbench.dataset.manifest import BLOCK_SAMPLES, Manifest
+from pxrdbench.dataset.plan import ShardPlan, open_folder
+from pxrdbench.dataset.progress import (
+    GenerateProgress,
+    GenerateReport,
+    Limit,
+    OnProgress,
+    explain_end,
+)
+from pxrdbench.dataset.publisher import Publisher
+from pxrdbench.dataset.recipe import Recipe
+from pxrdbench.dataset.rolling import END_FILE, open_rolling
+from pxrdbench.dataset.run_log import RunLog
+from pxrdbench.dataset.shard import draw_block
+from pxrdbench.dataset.store import (
+    PATIENCE,
+    LocalStore,
+    Store,
+    explain_os_error,
+    open_store,
+)
+from pxrdbench.errors import ShardError
+from pxrdbench.factory.crew import RayCrew
+from pxrdbench.factory.ray_session import RaySession, read_handler, restore_handler
+
+MAX_SIZE_BYTES = 20_000_000_000
+
+
+@dataclass(frozen=True)
+class GenerateConfig:
+    """What `generate` does; the options of the command.
+
+    Attributes:
+        recipe: What to generate.
+        out: Folder of the shards, made if it is not there, or the URL of an object
+            store (``s3://bucket/prefix``).
+        hours: How long to work, added to ``minutes``; fractions are fine.
+        minutes: How long to work. Starting Ray is not counted.
+        samples: How many samples the folder shall hold in the end.
+        workers: Processes; all processors if not given.
+        max_size_bytes: Size that the folder's shards may have together.
+        shard_samples: Samples of a shard: those of the folder, or 50,000, if not
+            given.
+        address: Ray cluster to join; a private one on this machine if not given.
+        rolling: Name of the one consumer whose acknowledgements delete shards. A full
+            folder is then waited for; it does not end the run.
+        dashboard: Whether Ray shows its dashboard on this machine.
+        patience: How long failing requests to an object store are repeated [s].
+    """
+
+    recipe: Recipe
+    out: Path | str
+    hours: float | None = None
+    minutes: float | None = None
+    samples: int | None = None
+    workers: int | None = None
+    max_size_bytes: int = MAX_SIZE_BYTES
+    shard_samples: int | None = None
+    address: str | None = None
+    rolling: str = ""
+    dashboard: bool = False
+    patience: float = PATIENCE
+
+    def __post_init__(self) -> None:
+        for name in ("hours", "minutes", "samples", "workers", "shard_samples"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise ShardError(f"{name} is {value}; it must be above 0")
+        if self.max_size_bytes <= 0:
+            raise ShardError(f"max_size_bytes is {self.max_size_bytes}, not above 0")
+
+    @property
+    def seconds(self) -> float | None:
+        """How long to work [s]; None for as long as there is something to do."""
+        if self.hours is None and self.minutes is None:
+            return None
+        return 3600.0 * (self.hours or 0.0) + 60.0 * (self.minutes or 0.0)
+
+    def open_store(self) -> Store:
+        """The folder by its absolute path, as workers need it, or the object store."""
+        store = open_store(self.out, patience=self.patience)
+        if isinstance(store, LocalStore):
+            return LocalStore(store.folder.resolve())
+        return store
+
+
+def generate(
+    config: GenerateConfig, on_progress: OnProgress | None = None
+) -> GenerateReport:
+    """Write shards until the samples, the time, the size or the user say stop.
+
+    Finished shards in the folder are kept; the same call goes on where the last one
+    stopped. Ctrl-C and SIGTERM end it cleanly.
+
+    Args:
+        config: What to do.
+        on_progress: Called some times a second.
+
+    Raises:
+        ShardError: If the folder holds another recipe, another run writes to it, it
+            cannot be written, or workers cannot work.
+    """
+    store = config.open_store()
+    try:
+        store.prepare()
+        with store.lock():
+            return _generate(config, store, on_progress or (lambda _: None))
+    except BrokenPipeError:  # whoever listened to the progress has gone
+        raise
+    except OSError as error:
+        raise explain_os_error(store.location, error) from error
+
+
+def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> GenerateReport:
+    """Look at the folder, and work if there is something to do."""
+    manifest = open_folder(store, config.recipe.card, config.shard_samples)
+    if config.rolling:
+        open_rolling(store, config.rolling)
+    publisher = Publisher(store, config.rolling)
+    store.sweep()
+    publisher.retire()
+    plan = ShardPlan(
+        Manifest.read(store) if config.rolling else manifest,
+        store,
+        total_samples=config.samples,
+        max_bytes=config.max_size_bytes,
+    )
+    if plan.next_span() is None:
+        return _make_report(config, plan, "samples", None, 0)
+    store.remove(END_FILE)
+    log = RunLog(store)
+    log.note(
+        "started",
+        recipe=config.recipe.digest,
+        out=store.location,
+        samples=config.samples,
+        seconds=config.seconds,
+        max_size_bytes=config.max_size_bytes,
+        shard_samples=plan.shard_samples,
+        address=config.address,
+        rolling=config.rolling,
+        shards_there=plan.shards,
+    )
+    workers = config.workers or os.cpu_count() or 1
+    tell(
+        GenerateProgress(
+            "starting",
+            workers,
+            plan.samples,
+            bytes=plan.bytes,
+            is_rolling=bool(config.rolling),
+        )
+    )
+    run: Run | None = None
+    stopped_by: Limit = "interrupted"
+    try:
+        plan.expect(_warm_up(config.recipe))
+        with (
+            RaySession(workers, config.address, dashboard=config.dashboard) as session,
+            RayCrew(
+                session, config.recipe, store, manifest.block_samples, config.workers
+            ) as crew,
+            _Signals() as signals,
+        ):
+            run = Run(
+                crew,
+                plan,
+                total_seconds=config.seconds,
+                tell=tell,
+                publisher=publisher,
+                log=log,
+                is_rolling=bool(config.rolling),
+            )
+            stopped_by = run.work(lambda: signals.asked)
+            workers = crew.workers
+    except KeyboardInterrupt:
+        stopped_by = "interrupted"
+    except BaseException as error:
+        log.note("ended", error=str(error))
+        raise
+    finally:
+        store.sweep()
+    report = _make_report(config, plan, stopped_by, run, workers)
+    if stopped_by == "samples":
+        # Whoever follows the set need not wait for more.
+        store.write(END_FILE, f'{{"samples": {plan.samples}}}\n'.encode())
+    log.note(
+        "ended",
+        stopped_by=stopped_by,
+        samples=report.samples,
+        samples_new=report.samples_new,
+        shards=report.shards,
+        seconds=round(report.seconds, 3),
+        explanation=report.explanation,
+    )
+    return report
+
+
+class _Signals:
+    """Ctrl-C and SIGTERM as a wish; a second one insists."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __enter__(self) -> "_Signals":
+        self._old = {s: read_handler(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        for number in self._old:
+            restore_handler(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._old.items():
+            restore_handler(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def _warm_up(recipe: Recipe) -> float:
+    """Compile the kernels once, for all workers; returns the bytes of a sample."""
+    block, _ = draw_block(recipe, 0, BLOCK_SAMPLES)
+    arrays = (block.index, block.space_group, block.crystallite_size_nm)
+    size = sum(array.nbytes for array in (*arrays, *block.peaks.values()))
+    return size / BLOCK_SAMPLES
+
+
+def _make_report(
+    config: GenerateConfig,
+    plan: ShardPlan,
+    stopped_by: Limit,
+    run: Run | None,
+    workers: int,
+) -> GenerateReport:
+    out = str(config.out)
+    return GenerateReport(
+        out=out,
+        samples=plan.samples,
+        samples_new=run.samples_new if run else 0,
+        shards=plan.shards,
+        bytes=plan.bytes,
+        seconds=run.seconds if run else 0.0,
+        workers=workers,
+        stopped_by=stopped_by,
+        explanation=explain_end(out, plan, stopped_by),
+    )

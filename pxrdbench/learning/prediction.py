@@ -1,0 +1,353 @@
+"""A scan from the laboratory in, ranked space groups out.
+
+    result = px.predict(two_theta, intensity, radiation="CuKa")
+    result.candidates[0].space_group, result.candidates[0].probability
+    result.warnings
+    result            # in a notebook: picture and tables
+
+Torch is imported when a model is loaded, not with this module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from pxrdbench.crystal.extinction_symbols import load_extinction_symbols
+from pxrdbench.crystal.symmetry import crystal_system, space_group_symbol
+from pxrdbench.diffraction.radiation import Radiation
+from pxrdbench.errors import ModelError, SourceError
+from pxrdbench.learning.scan_input import InputContract, PreparedScan, prepare_scan
+from pxrdbench.sources.scans_pattern import MeasuredPattern, make_pattern
+
+if TYPE_CHECKING:
+    from pxrdbench.learning.checkpoint import CheckpointClassifier
+
+MODEL_FOLDER = Path(__file__).with_name("models")
+# Rows of a notebook's table.
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A space group and how likely the model holds it.
+
+    Attributes:
+        space_group: Its number, 1 to 230.
+        symbol: Short Hermann-Mauguin symbol.
+        probability: Calibrated; those of all candidates add up to one.
+    """
+
+    space_group: int
+    symbol: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Total:
+    """Candidates that have something in common, together.
+
+    Attributes:
+        name: Extinction symbol or crystal system.
+        probability: Sum over the groups.
+        space_groups: Those that the model knows, the likeliest first.
+    """
+
+    name: str
+    probability: float
+    space_groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model makes of a scan.
+
+    Attributes:
+        name: Of the scan.
+        candidates: All groups that the model knows, the likeliest first.
+        by_extinction_symbol: Totals of groups that absences cannot tell apart.
+        by_crystal_system: Totals by crystal system.
+        warnings: What makes the result doubtful; one sentence each.
+        radiation: What the scan was measured with.
+        model: Which model it was.
+        two_theta: Angles of the model's grid [degrees], at its wavelength.
+        scan: The scan on that grid, maximum one.
+        baseline: Its estimated background.
+        is_measured: Points of the grid that were measured.
+    """
+
+    name: str
+    candidates: tuple[Candidate, ...]
+    by_extinction_symbol: tuple[Total, ...]
+    by_crystal_system: tuple[Total, ...]
+    warnings: tuple[str, ...]
+    radiation: Radiation
+    model: str
+    two_theta: Float64[np.ndarray, " points"]
+    scan: Float64[np.ndarray, " points"]
+    baseline: Float64[np.ndarray, " points"]
+    is_measured: Bool[np.ndarray, " points"]
+
+    def __post_init__(self) -> None:
+        for values in (self.two_theta, self.scan, self.baseline, self.is_measured):
+            values.flags.writeable = False
+
+    def to_dict(self, top: int = 10) -> dict[str, Any]:
+        """Give the list and the warnings as plain data, for JSON."""
+        return {
+            "file": self.name,
+            "candidates": [
+                {
+                    "space_group": candidate.space_group,
+                    "probability": round(candidate.probability, 6),
+                }
+                for candidate in self.candidates[:top]
+            ],
+            "warnings": list(self.warnings),
+        }
+
+    def save_picture(self, path: Path | str, top: int = 10) -> None:
+        """Draw pattern, background and list into a file (png, svg or pdf)."""
+        from pxrdbench.learning.prediction_figure import save_figure
+
+        save_figure(self, Path(path), top)
+
+    def __repr__(self) -> str:
+        first = ", ".join(
+            f"{c.symbol} ({c.space_group}) {100 * c.probability:.0f} %"
+            for c in self.candidates[:5]
+        )
+        return f"<Prediction of {self.name!r}: {first}, …>"
+
+    def _repr_html_(self) -> str:
+        """Picture and tables, for a notebook."""
+        from pxrdbench.learning.prediction_figure import draw_svg
+
+        rows = "".join(
+            f"<tr><td>{rank}</td><td>{c.space_group}</td><td>{escape(c.symbol)}</td>"
+            f"<td>{crystal_system(c.space_group)}</td>"
+            f"<td style='text-align:right'>{100 * c.probability:.1f} %</td></tr>"
+            for rank, c in enumerate(self.candidates[:_SHOWN], 1)
+        )
+        notes = "".join(f"<li>{escape(text)}</li>" for text in self.warnings)
+        return (
+            f"<div><b>{escape(self.name)}</b>, {escape(self.radiation.name)}, model "
+            f"{escape(self.model)}<div style='max-width:900px'>{draw_svg(self)}</div>"
+            "<table><thead><tr><th></th><th>No.</th><th>space group</th>"
+            f"<th>system</th><th>probability</th></tr></thead><tbody>{rows}</tbody>"
+            f"</table>{_totals_html('Extinction symbols', self.by_extinction_symbol)}"
+            f"{_totals_html('Crystal systems', self.by_crystal_system)}"
+            f"{'<ul>' + notes + '</ul>' if notes else ''}</div>"
+        )
+
+
+def _totals_html(title: str, totals: Sequence[Total]) -> str:
+    items = ", ".join(
+        f"{escape(total.name)} {100 * total.probability:.0f} %"
+        for total in totals[:6]
+        if total.probability > 0.005
+    )
+    return f"<p>{title}: {items}</p>"
+
+
+def predict(
+    two_theta: Sequence[float] | Float64[np.ndarray, " points"],
+    intensity: Sequence[float] | Float64[np.ndarray, " points"],
+    radiation: str | float | Radiation,
+    *,
+    model: str | Path | None = None,
+    name: str = "scan",
+) -> Prediction:
+    """Rank space groups for one powder scan.
+
+    Args:
+        two_theta: Angles 2θ [degrees], ascending; any range and steps.
+        intensity: Counts, or whatever is proportional to them, with background.
+        radiation: What it was measured with: ``"CuKa"`` (the doublet of a tube without
+            monochromator), ``"CuKa1"``, ``"MoKa"``, a wavelength [Å], or a
+            ``Radiation``. It is never assumed.
+        model: Name of a model of this package or path of a checkpoint; the model that
+            is made for measured scans if left away.
+        name: What to call the scan.
+
+    Raises:
+        SourceError: If the numbers are no scan, or show no lines.
+        PatternError: If the radiation is unknown.
+        ModelError: If there is no such model.
+    """
+    if radiation is None:
+        raise SourceError(
+            "predict needs to know the radiation, such as radiation='CuKa'"
+        )
+    pattern = make_pattern(
+        np.asarray(two_theta),
+        np.asarray(intensity),
+        Radiation.parse(radiation),
+        name=name,
+    )
+    return predict_pattern(pattern, model=model)
+
+
+def predict_pattern(
+    pattern: MeasuredPattern,
+    radiation: str | float | Radiation | None = None,
+    *,
+    model: str | Path | None = None,
+) -> Prediction:
+    """Rank space groups for a scan that was read from a file.
+
+    Args:
+        pattern: As ``read_scan`` gives it.
+        radiation: What it was measured with; the pattern's own if left away.
+        model: As for ``predict``.
+
+    Raises:
+        SourceError: If the radiation is not known, or the scan shows no lines.
+        PatternError: If the radiation is unknown.
+        ModelError: If there is no such model.
+    """
+    lines = pattern.radiation if radiation is None else Radiation.parse(radiation)
+    if lines is None:
+        raise SourceError(
+            f"{pattern.name}: the file does not tell its radiation; say it, such as "
+            "--radiation CuKa (radiation='CuKa')"
+        )
+    path = find_model_file(model)
+    classifier = load_model(path)
+    scan = prepare_scan(pattern, lines, contract_of(classifier))
+    logits = predict_scan_logits(classifier, [scan])[0]
+    return _make_prediction(pattern.name, logits, classifier, scan, lines, path.stem)
+
+
+def find_model_file(model: str | Path | None = None) -> Path:
+    """Path of a checkpoint, of a model's name, or of the model that ships.
+
+    Raises:
+        ModelError: If there is none.
+    """
+    shipped = {path.stem: path for path in sorted(MODEL_FOLDER.glob("*.pt"))}
+    if model is None:
+        if not shipped:
+            raise ModelError(
+                "this version ships no model for measured scans; name a checkpoint "
+                "(--model runs/last/last.pt)"
+            )
+        return next(iter(shipped.values()))
+    if str(model) in shipped:
+        return shipped[str(model)]
+    path = Path(model)
+    if not path.is_file():
+        raise ModelError(
+            f"there is no model {str(model)!r}: neither a checkpoint file nor one of "
+            f"those that ship ({', '.join(shipped) or 'none'})"
+        )
+    return path
+
+
+def load_model(path: Path) -> "CheckpointClassifier":
+    """Read a checkpoint, once for each state of the file."""
+    return _load_model(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _load_model(path: Path, _changed: int) -> "CheckpointClassifier":
+    from pxrdbench.learning.checkpoint import load_classifier
+
+    return load_classifier(path)
+
+
+def contract_of(classifier: "CheckpointClassifier") -> InputContract:
+    """What the patterns looked like that a model learnt from."""
+    checkpoint = classifier.checkpoint
+    return InputContract.of(
+        checkpoint.grid, checkpoint.radiation, getattr(checkpoint, "measurement", ())
+    )
+
+
+def predict_scan_logits(
+    classifier: "CheckpointClassifier", scans: Sequence[PreparedScan]
+) -> Float64[np.ndarray, "batch classes"]:
+    """Calibrated logits of prepared scans."""
+    intensity = np.stack([scan.intensity for scan in scans])
+    if getattr(classifier.checkpoint, "mask", False):
+        mask = np.stack([scan.is_measured for scan in scans])
+        logits = classifier.predict(intensity, mask)
+    else:
+        logits = classifier.predict(intensity)
+    return logits.astype(np.float64)
+
+
+def to_probabilities(
+    logits: Float64[np.ndarray, "batch classes"],
+) -> Float64[np.ndarray, "batch classes"]:
+    """Softmax; rows add up to one."""
+    odds = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: np.ndarray = odds / odds.sum(axis=-1, keepdims=True)
+    return result
+
+
+def _make_prediction(
+    name: str,
+    logits: Float64[np.ndarray, " classes"],
+    classifier: "CheckpointClassifier",
+    scan: PreparedScan,
+    radiation: Radiation,
+    model: str,
+) -> Prediction:
+    probability = to_probabilities(logits)
+    candidates = tuple(
+        Candidate(
+            classifier.space_groups[place],
+            space_group_symbol(classifier.space_groups[place]),
+            float(probability[place]),
+        )
+        for place in np.argsort(-probability, kind="stable")
+    )
+    symbols = load_extinction_symbols()
+    return Prediction(
+        name,
+        candidates,
+        _add_up(
+            candidates,
+            # One symbol may stand for classes of several systems.
+            [
+                f"{symbols[c.space_group]} ({_family(c.space_group)})"
+                for c in candidates
+            ],
+        ),
+        _add_up(candidates, [crystal_system(c.space_group) for c in candidates]),
+        scan.warnings,
+        radiation,
+        model,
+        classifier.grid.angles(),
+        scan.scan,
+        scan.baseline,
+        scan.is_measured,
+    )
+
+
+def _family(space_group: int) -> str:
+    """Crystal family: trigonal and hexagonal groups have absences in common."""
+    system = crystal_system(space_group)
+    return "hexagonal" if system == "trigonal" else system
+
+
+def _add_up(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Total, ...]:
+    """Totals by name, the likeliest first."""
+    members: dict[str, list[Candidate]] = {}
+    for candidate, name in zip(candidates, names, strict=True):
+        members.setdefault(name, []).append(candidate)
+    totals = [
+        Total(
+            name,
+            sum(candidate.probability for candidate in group),
+            tuple(candidate.space_group for candidate in group),
+        )
+        for name, group in members.items()
+    ]
+    return tuple(sorted(totals, key=lambda total: -total.probability))

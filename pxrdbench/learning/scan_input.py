@@ -1,0 +1,325 @@
+"""From a scan of any instrument to what a model reads, and what to warn of.
+
+Angles move to the model's wavelength through the spacing d, λ/2 sin θ being the same;
+the scan is brought to the model's grid, its second spectral line to the model's; what
+was not measured is masked. A background is estimated, for models that learnt without
+one and for the picture.
+
+Intensities are left as they are: between copper and molybdenum the Lorentz-polarisation
+factor at equal d changes their ratios by a fifth at most.
+"""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64
+
+from pxrdbench.diffraction.pattern import TwoThetaGrid
+from pxrdbench.diffraction.radiation import NAMED_LINES, Radiation
+from pxrdbench.errors import SourceError
+from pxrdbench.learning.scan_warnings import find_peaks, find_warnings
+from pxrdbench.sources.scans_pattern import MeasuredPattern, resample
+
+# Effects that give a model's training patterns a background, or a second line.
+_BACKGROUNDS = {"ProcessBackground", "PolynomialBackground", "AmorphousHumps"}
+_SECOND_LINE = "SpectralLines"
+# The background is looked for in steps of this width [degrees], which are less noisy.
+_COARSE = 0.05
+# Stiffness of the background at that step; humps of some ten degrees follow it, lines
+# of a degree do not (measured on the patterns of `laboratory`, tests/learning).
+_STIFFNESS = 5e5
+# Nothing wider than this [degrees] is a line; and a hump is at least this part of them.
+_HUMP = 5.0
+_HUMP_SHARE = 0.3
+# Kα2 that comes off must not leave holes of more than this part of what remains: with
+# it 0.000 to 0.02, without it 0.05 to 0.4 for nine patterns of ten of `laboratory`.
+_HOLES = 0.025
+_SMOOTH = 9
+_NOISE_FLOOR = 3.0
+# Second lines are told apart from first ones where they are this far off [degrees].
+_RESOLVED = 0.12
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What the patterns look like that a model learnt from.
+
+    Attributes:
+        grid: Their angles.
+        radiation: Their lines; the first is that which angles are given for.
+        has_background: Whether there was one.
+    """
+
+    grid: TwoThetaGrid
+    radiation: Radiation
+    has_background: bool
+
+    @classmethod
+    def of(
+        cls, grid: TwoThetaGrid, radiation: Radiation, measurement: tuple[str, ...]
+    ) -> "InputContract":
+        """Take it from what a checkpoint says of its training.
+
+        Args:
+            grid: Of the checkpoint.
+            radiation: Of the checkpoint's peaks.
+            measurement: Names of the effects in training.
+        """
+        if _SECOND_LINE in measurement and len(radiation.lines) == 1:
+            radiation = next(
+                (
+                    Radiation(lines, name)
+                    for name, lines in NAMED_LINES.items()
+                    if len(lines) == 2
+                    and abs(lines[0][0] / radiation.wavelength - 1.0) < 1e-3
+                ),
+                radiation,
+            )
+        return cls(grid, radiation, bool(_BACKGROUNDS & set(measurement)))
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """A scan on a model's grid.
+
+    Attributes:
+        intensity: What the model reads: maximum one, zero where nothing was measured.
+        is_measured: Points that were measured.
+        scan: The same scan with its background, maximum one.
+        baseline: Estimated background on the scale of ``scan``.
+        warnings: One sentence each.
+    """
+
+    intensity: Float32[np.ndarray, " points"]
+    is_measured: Bool[np.ndarray, " points"]
+    scan: Float64[np.ndarray, " points"]
+    baseline: Float64[np.ndarray, " points"]
+    warnings: tuple[str, ...]
+
+
+def prepare_scan(
+    pattern: MeasuredPattern, radiation: Radiation, contract: InputContract
+) -> PreparedScan:
+    """Bring a scan to what a model reads.
+
+    Args:
+        pattern: What was measured.
+        radiation: What it was measured with.
+        contract: What the model reads.
+
+    Raises:
+        SourceError: If no part of it lies on the model's angles, or it has no lines.
+    """
+    if pattern.metadata.get("probe") == "neutron":
+        raise SourceError(
+            f"{pattern.name}: measured with neutrons; the model knows X-rays only"
+        )
+    grid = contract.grid
+    angles, intensity = _convert(pattern, radiation, contract)
+    scan, is_measured = resample(angles, intensity, grid)
+    if is_measured.sum() < 0.05 * grid.points:
+        raise SourceError(
+            f"{pattern.name}: {angles[0]:.2f} to {angles[-1]:.2f} degrees at the "
+            f"model's wavelength of {contract.radiation.lines[0][0]:.4f} Å is hardly "
+            f"any of its range, {grid.start:g} to {grid.stop:g}; measure more"
+        )
+    baseline = find_baseline(scan, is_measured, grid)
+    net = np.where(is_measured, scan - baseline, 0.0)
+    peaks = find_peaks(net, is_measured)
+    if not len(peaks.places):
+        raise SourceError(
+            f"{pattern.name}: no line rises above background and noise between "
+            f"{grid.start:g} and {grid.stop:g} degrees; there is nothing to go by"
+        )
+    net, line_note = _match_lines(net, radiation, contract)
+    scale = float(scan.max())
+    if contract.has_background:
+        model_input = net + baseline
+    else:
+        # Patterns that a model learnt without noise have none between their lines.
+        model_input = np.where(net > _NOISE_FLOOR * peaks.noise, net, 0.0)
+    model_input = np.where(is_measured, model_input, 0.0).clip(0.0)
+    second = _second_line(radiation)
+    doubts = find_warnings(
+        pattern, net, baseline, is_measured, peaks, grid, second[0] if second else 1.0
+    )
+    return PreparedScan(
+        (model_input / model_input.max()).astype(np.float32),
+        is_measured,
+        scan / scale,
+        baseline / scale,
+        (*pattern.warnings, *line_note, *doubts),
+    )
+
+
+def _convert(
+    pattern: MeasuredPattern, radiation: Radiation, contract: InputContract
+) -> tuple[Float64[np.ndarray, " points"], Float64[np.ndarray, " points"]]:
+    """Angles at the model's wavelength of what lies above zero, and intensities."""
+    ratio = contract.radiation.lines[0][0] / radiation.lines[0][0]
+    sine = np.sin(np.radians(0.5 * pattern.two_theta)) * ratio
+    kept = (pattern.two_theta > 0.0) & (sine < 1.0)
+    if kept.sum() < 3:
+        raise SourceError(
+            f"{pattern.name}: no angles above zero that the model's wavelength reaches"
+        )
+    angles = np.degrees(2.0 * np.arcsin(sine[kept]))
+    return angles, pattern.intensity[kept]
+
+
+def find_baseline(
+    scan: Float64[np.ndarray, " points"],
+    is_measured: Bool[np.ndarray, " points"],
+    grid: TwoThetaGrid,
+) -> Float64[np.ndarray, " points"]:
+    """Estimate the background of a scan, of each part between gaps by itself.
+
+    Asymmetrically reweighted penalised least squares: a smooth curve that lines pull
+    up hardly at all and noise not either.
+
+    Args:
+        scan: On the grid; zero where nothing was measured.
+        is_measured: Points that were measured.
+        grid: Its angles.
+
+    Returns:
+        The background, zero where nothing was measured.
+
+    References:
+        Baek et al. (2015), Analyst 140, 250 (arPLS); as in pybaselines.
+    """
+    from pybaselines import Baseline
+
+    baseline = np.zeros(len(scan))
+    factor = max(1, round(_COARSE / grid.step))
+    edges = np.flatnonzero(np.diff(np.r_[False, is_measured, False].astype(np.int8)))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        part = scan[start:stop]
+        count = len(part) // factor
+        if count < 20:
+            baseline[start:stop] = part.min()
+            continue
+        coarse = part[: count * factor].reshape(count, factor).mean(axis=1)
+        place = (np.arange(count) + 0.5) * factor - 0.5
+        with warnings.catch_warnings():
+            # It says so where hardly a point is free of lines; there is no better.
+            warnings.simplefilter("ignore")
+            smooth, _ = Baseline(place).arpls(coarse, lam=_STIFFNESS, max_iter=50)
+        smooth = smooth + _find_hump(coarse - smooth, round(_HUMP / _COARSE))
+        baseline[start:stop] = np.interp(np.arange(len(part)), place, smooth)
+    # Nobody counted fewer than none.
+    result: np.ndarray = np.where(
+        is_measured, baseline.clip(min(0.0, float(scan.min()))), 0.0
+    )
+    return result
+
+
+def _find_hump(
+    rest: Float64[np.ndarray, " points"], window: int
+) -> Float64[np.ndarray, " points"]:
+    """What is broader than any line, where it is as high as lines; else zero.
+
+    A hump that rises above everything looks like a line to the method above.
+    """
+    from scipy.ndimage import grey_opening, uniform_filter1d
+
+    steady = uniform_filter1d(rest, 9, mode="nearest")
+    broad = grey_opening(steady, window, mode="nearest")
+    broad = uniform_filter1d(broad, window // 2, mode="nearest")
+    if broad.max() < _HUMP_SHARE * (rest - broad).max():
+        return np.zeros(len(rest))
+    result: np.ndarray = broad.clip(0.0)
+    return result
+
+
+def _match_lines(
+    net: Float64[np.ndarray, " points"], radiation: Radiation, contract: InputContract
+) -> tuple[Float64[np.ndarray, " points"], tuple[str, ...]]:
+    """Give a scan the second line that the model's patterns have, or take it off."""
+    theirs, ours = _second_line(radiation), _second_line(contract.radiation)
+    is_alike = theirs and ours and abs(theirs[0] / ours[0] - 1.0) < 3e-4
+    if is_alike or (theirs is None and ours is None):
+        return net, ()
+    angles = contract.grid.angles()
+    if theirs is not None:
+        stripped = strip_second_line(angles, net, *theirs)
+        if stripped is None:
+            return net, (
+                "The second line of the radiation is not seen in this scan: left out "
+                "of account.",
+            )
+        net = stripped
+    elif ours is not None and strip_second_line(angles, net, *ours) is not None:
+        # A file may name Kα1 alone though the tube sent both.
+        return net, ()
+    if ours is not None:
+        net = add_second_line(angles, net, *ours)
+    return net, ()
+
+
+def _second_line(radiation: Radiation) -> tuple[float, float] | None:
+    """Ratios of wavelength and of intensity of the second line to the first."""
+    if len(radiation.lines) < 2:
+        return None
+    (first, weight), (second, other) = radiation.lines[:2]
+    return second / first, other / weight
+
+
+def strip_second_line(
+    angles: Float64[np.ndarray, " points"],
+    net: Float64[np.ndarray, " points"],
+    wavelengths: float,
+    intensities: float,
+) -> Float64[np.ndarray, " points"] | None:
+    """Take Kα2 off a pattern without background.
+
+        I1(s) = I(s) - r I1(s / q),  s = sin θ,
+
+    from low angles to high; q and r are the ratios of wavelengths and intensities.
+
+    Returns:
+        The pattern of the first line; None if that leaves holes where second lines
+        should be: they are not in this pattern.
+
+    References:
+        Rachinger (1948), J. Sci. Instrum. 25, 254.
+    """
+    place = _places(angles, 1.0 / wavelengths)
+    result = net.copy()
+    lower = np.floor(place).astype(np.int64)
+    share = place - lower
+    for point in np.flatnonzero((place >= 0.0) & (lower + 1 < np.arange(len(net)))):
+        low = lower[point]
+        before = result[low] + share[point] * (result[low + 1] - result[low])
+        # Noise below zero would be handed on from line to line.
+        result[point] -= intensities * max(before, 0.0)
+    shift = np.degrees(2.0 * np.tan(np.radians(angles / 2))) * (wavelengths - 1.0)
+    is_resolved = shift > _RESOLVED
+    smooth = np.convolve(result, np.full(_SMOOTH, 1.0 / _SMOOTH), mode="same")
+    # Three standard deviations; of two equal ones the median difference is 0.954.
+    noise = 3.0 / 0.954 * float(np.median(np.abs(np.diff(smooth[::_SMOOTH]))))
+    holes = -(smooth + noise).clip(None, 0.0)[is_resolved].sum()
+    rest = (smooth - noise).clip(0.0)[is_resolved].sum()
+    return None if holes > _HOLES * max(rest, 1e-12) else result
+
+
+def add_second_line(
+    angles: Float64[np.ndarray, " points"],
+    net: Float64[np.ndarray, " points"],
+    wavelengths: float,
+    intensities: float,
+) -> Float64[np.ndarray, " points"]:
+    """Give a pattern of one line a second one: I(s) + r I(s / q)."""
+    place = _places(angles, 1.0 / wavelengths)
+    second: np.ndarray = np.interp(place, np.arange(len(net)), net, left=0.0)
+    return net + intensities * second
+
+
+def _places(
+    angles: Float64[np.ndarray, " points"], ratio: float
+) -> Float64[np.ndarray, " points"]:
+    """Index, with its fraction, of the angle whose sin θ is a ratio of each one's."""
+    moved = np.degrees(2.0 * np.arcsin(np.sin(np.radians(angles / 2)) * ratio))
+    places: np.ndarray = (moved - angles[0]) / (angles[1] - angles[0])
+    return places
