@@ -66,7 +66,9 @@ def find_peaks(
         left, top, right = points[:, :-2], points[:, 1:-1], points[:, 2:]
         shift, height = parabola(left, top, right, _SMALLEST_HEIGHT)
         column = torch.arange(1, inner.shape[1] + 1, device=inner.device)
-        angle = grid.start + grid.step * (column + shift)
+        # As tensors, since exports write plain numbers in single precision.
+        start, step = (shift.new_tensor(v) for v in (grid.start, grid.step))
+        angle = start + step * (column + shift)
         return list_first(is_peak, angle, height, n_peaks)
     row, column = is_peak.nonzero(as_tuple=True)
     count = torch.bincount(row, minlength=len(intensity))
@@ -124,6 +126,16 @@ def list_first(
     return torch.stack(listed, 1)
 
 
+def _bin_position(
+    value: Float[torch.Tensor, "..."], low: float, bin_width: float
+) -> Float[torch.Tensor, "..."]:
+    """Where a value lies among bins, in bins."""
+    if value.dtype == torch.float64:
+        # As tensors, since exports write plain numbers in single precision.
+        return (value - value.new_tensor(low)) / value.new_tensor(bin_width)
+    return (value - low) / bin_width
+
+
 class BinnedSum(nn.Module):
     """Add up a vector for each number, looked up by its value.
 
@@ -163,7 +175,7 @@ class BinnedSum(nn.Module):
         for value, weight, (low, bin_width, first, count) in zip(
             values, weights, self._kinds, strict=True
         ):
-            position = ((value - low) / bin_width).clamp(0, count - 2)
+            position = _bin_position(value, low, bin_width).clamp(0, count - 2)
             lower = position.floor()
             # Of numbers in double precision only the shares need none of it.
             upper_share = (position - lower).to(weight.dtype)

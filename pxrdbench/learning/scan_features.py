@@ -147,7 +147,8 @@ class ScanFeatures(nn.Module):
             left, top, right = points[:, :-2], points[:, 1:-1], points[:, 2:]
             shift, height = parabola(left, top, right, _TINY)
             column = torch.arange(1, inner.shape[1] + 1, device=x.device)
-            angle = self._start + self._width * (column + shift)
+            start, width = (shift.new_tensor(v) for v in (self._start, self._width))
+            angle = start + width * (column + shift)
             return list_first(is_peak, angle, height, self.n_peaks)
         row, column = is_peak.nonzero(as_tuple=True)
         count = torch.bincount(row, minlength=len(x))
@@ -198,8 +199,13 @@ def _rebin(total: torch.Tensor, edges: torch.Tensor) -> torch.Tensor:
 
 def _autocorrelation(x: torch.Tensor, n: int) -> torch.Tensor:
     """The first n lags, as parts of the first."""
+    kind = x.dtype
+    # In double precision, so that a network says the same wherever it runs.
+    x = x.double()
     x = x - x.mean(1, keepdim=True)
-    spectrum = torch.fft.rfft(x, 2 * x.shape[1])
+    # So long that nothing comes around; powers of two lose least elsewhere too.
+    length = 1 << (2 * x.shape[1] - 1).bit_length()
+    spectrum = torch.fft.rfft(x, length)
     power = spectrum.real**2 + spectrum.imag**2
-    lags: torch.Tensor = torch.fft.irfft(power, 2 * x.shape[1])[:, :n]
-    return lags / lags[:, :1].clamp_min(_TINY)
+    lags: torch.Tensor = torch.fft.irfft(power, length)[:, :n]
+    return (lags / lags[:, :1].clamp_min(_TINY)).to(kind)

@@ -9,6 +9,8 @@ Measured on two cores (docs/models.md): per pattern seen, tables of peaks and de
 layers learn more than attention over peaks or convolutions, and cost a fraction.
 """
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import nn
@@ -58,7 +60,8 @@ class PeakTables(nn.Module):
         """Describe peaks with ascending angles [degrees], 0 where there are none."""
         is_peak = two_theta > 0
         height = height.float()
-        q = torch.sin(torch.deg2rad(two_theta.double()) / 2) ** 2
+        two_theta = two_theta.double()
+        q = torch.sin(two_theta * two_theta.new_tensor(math.pi / 360)) ** 2
         log_q = torch.where(is_peak, q.clamp_min(_SMALLEST_Q).log(), 0.0)
         to_first = log_q - log_q[:, :1]
         strongest = log_q.gather(1, height.argmax(1, keepdim=True))
