@@ -9,6 +9,7 @@ Intensities are left as they are: between copper and molybdenum the Lorentz-pola
 factor at equal d changes their ratios by a fifth at most.
 """
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,13 +140,16 @@ def prepare_scan(
         # Patterns that a model learnt without noise have none between their lines.
         model_input = np.where(net > _NOISE_FLOOR * peaks.noise, net, 0.0)
     model_input = np.where(is_measured, model_input, 0.0).clip(0.0)
-    warnings = find_warnings(pattern, net, baseline, is_measured, peaks, grid)
+    second = _second_line(radiation)
+    doubts = find_warnings(
+        pattern, net, baseline, is_measured, peaks, grid, second[0] if second else 1.0
+    )
     return PreparedScan(
         (model_input / model_input.max()).astype(np.float32),
         is_measured,
         scan / scale,
         baseline / scale,
-        (*pattern.warnings, *line_note, *warnings),
+        (*pattern.warnings, *line_note, *doubts),
     )
 
 
@@ -198,7 +202,10 @@ def find_baseline(
             continue
         coarse = part[: count * factor].reshape(count, factor).mean(axis=1)
         place = (np.arange(count) + 0.5) * factor - 0.5
-        smooth, _ = Baseline(place).arpls(coarse, lam=_STIFFNESS, max_iter=50)
+        with warnings.catch_warnings():
+            # It says so where hardly a point is free of lines; there is no better.
+            warnings.simplefilter("ignore")
+            smooth, _ = Baseline(place).arpls(coarse, lam=_STIFFNESS, max_iter=50)
         smooth = smooth + _find_hump(coarse - smooth, round(_HUMP / _COARSE))
         baseline[start:stop] = np.interp(np.arange(len(part)), place, smooth)
     # Nobody counted fewer than none.

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
+from pxrdbench.learning.phase_check import find_foreign_lines
 from pxrdbench.sources.scans_pattern import MeasuredPattern
 
 # A line is at least so many standard deviations of the noise high, and this part of
@@ -64,6 +65,7 @@ def find_warnings(
     is_measured: Bool[np.ndarray, " points"],
     peaks: Peaks,
     grid: TwoThetaGrid,
+    second_line: float = 1.0,
 ) -> tuple[str, ...]:
     """Say what makes a prediction doubtful; one sentence each."""
     found = []
@@ -84,6 +86,15 @@ def find_warnings(
         found.append(
             "Mostly amorphous: broad humps or background hold most of the intensity, "
             "sharp lines little."
+        )
+    system, foreign = find_foreign_lines(
+        grid.angles()[peaks.places], peaks.heights, second_line
+    )
+    if len(foreign):
+        shown = ", ".join(f"{angle:.1f}" for angle in foreign[:5])
+        found.append(
+            f"Several phases likely: a {system} cell explains most strong lines, but "
+            f"not those at {shown} degrees (on the model's scale)."
         )
     if len(peaks.places) < _FEW_LINES:
         found.append(
