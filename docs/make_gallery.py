@@ -11,27 +11,11 @@ import numpy as np
 from pxrdbench.crystal.generator import draw_crystals
 from pxrdbench.crystal.prior import load_prior
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
+from pxrdbench.diffraction import measurement as effects
 from pxrdbench.diffraction.effect import Effect, Samples
 from pxrdbench.diffraction.measurement import (
-    AmorphousHumps,
-    CoarserSteps,
-    CountingNoise,
-    GaussianNoise,
-    ImpurityPattern,
-    ImpurityPhases,
-    InstrumentProfile,
-    LatticeStrain,
     Measurement,
-    PartialRange,
     PhasePool,
-    PolynomialBackground,
-    ProcessBackground,
-    SampleDisplacement,
-    SpectralLines,
-    SpuriousPeaks,
-    Texture,
-    ThermalMotion,
-    ZeroShift,
     load_measurement,
 )
 from pxrdbench.diffraction.pattern import TwoThetaGrid
@@ -49,27 +33,37 @@ LIGHT, INK, COLOURS = "#c9c9c9", "#333333", ("#1b6ca8", "#c8553d", "#3a7d44")
 
 # Effects a little stronger than in the presets, the whole pattern or a part of it.
 PANELS: tuple[tuple[str, Effect | str, tuple[float, float]], ...] = (
-    ("LatticeStrain (drawn)", LatticeStrain((-0.02, 0.02), (-0.01, 0.01)), (50, 72)),
-    ("ThermalMotion (drawn)", ThermalMotion((0.2, 4.0)), (5, 90)),
-    ("Texture, March-Dollase (drawn)", Texture((0.4, 2.0)), (5, 90)),
-    ("ImpurityPhases by weight (drawn)", ImpurityPhases((1, 2), (0.02, 0.2)), (5, 90)),
-    ("SpectralLines Kα1 + Kα2", SpectralLines(), (68, 72)),
-    ("ZeroShift", ZeroShift((-0.1, 0.1)), (26.5, 28.5)),
-    ("SampleDisplacement", SampleDisplacement((-0.3, 0.3)), (26.5, 28.5)),
-    ("SpuriousPeaks", SpuriousPeaks((2, 4), (0.02, 0.2)), (5, 90)),
+    (
+        "LatticeStrain (drawn)",
+        effects.LatticeStrain((-0.02, 0.02), (-0.01, 0.01)),
+        (50, 72),
+    ),
+    ("ThermalMotion (drawn)", effects.ThermalMotion((0.2, 4.0)), (5, 90)),
+    ("Texture, March-Dollase (drawn)", effects.Texture((0.4, 2.0)), (5, 90)),
+    (
+        "ImpurityPhases by weight (drawn)",
+        effects.ImpurityPhases((1, 2), (0.02, 0.2)),
+        (5, 90),
+    ),
+    ("SpectralLines Kα1 + Kα2", effects.SpectralLines(), (68, 72)),
+    ("ZeroShift", effects.ZeroShift((-0.1, 0.1)), (26.5, 28.5)),
+    ("SampleDisplacement", effects.SampleDisplacement((-0.3, 0.3)), (26.5, 28.5)),
+    ("SpuriousPeaks", effects.SpuriousPeaks((2, 4), (0.02, 0.2)), (5, 90)),
     (
         "InstrumentProfile (Thompson-Cox-Hastings)",
-        InstrumentProfile(u=(0, 0.05), w=(0.001, 0.04), strain=(0, 0.004), y=(0, 0.1)),
+        effects.InstrumentProfile(
+            u=(0, 0.05), w=(0.001, 0.04), strain=(0, 0.004), y=(0, 0.1)
+        ),
         (52, 58),
     ),
-    ("ImpurityPattern by height", ImpurityPattern((0.1, 0.3)), (5, 90)),
-    ("ProcessBackground", ProcessBackground(mean_height=(0.05, 0.1)), (5, 90)),
-    ("PolynomialBackground", PolynomialBackground((0.05, 0.3)), (5, 90)),
-    ("AmorphousHumps", AmorphousHumps((1, 2), height=(0.1, 0.3)), (5, 90)),
-    ("GaussianNoise", GaussianNoise(), (25, 45)),
-    ("CountingNoise, 30-3000 photons", CountingNoise((30, 3000)), (25, 45)),
-    ("CoarserSteps", CoarserSteps((4, 10)), (27, 28)),
-    ("PartialRange", PartialRange((10, 25), (50, 80)), (5, 90)),
+    ("ImpurityPattern by height", effects.ImpurityPattern((0.1, 0.3)), (5, 90)),
+    ("ProcessBackground", effects.ProcessBackground(mean_height=(0.05, 0.1)), (5, 90)),
+    ("PolynomialBackground", effects.PolynomialBackground((0.05, 0.3)), (5, 90)),
+    ("AmorphousHumps", effects.AmorphousHumps((1, 2), height=(0.1, 0.3)), (5, 90)),
+    ("GaussianNoise", effects.GaussianNoise(), (25, 45)),
+    ("CountingNoise, 30-3000 photons", effects.CountingNoise((30, 3000)), (25, 45)),
+    ("CoarserSteps", effects.CoarserSteps((4, 10)), (27, 28)),
+    ("PartialRange", effects.PartialRange((10, 25), (50, 80)), (5, 90)),
     ("preset rruff-paper", "rruff-paper", (5, 90)),
     ("preset laboratory", "laboratory", (5, 90)),
 )

@@ -135,7 +135,7 @@ def speed(data: Path, n_files: int) -> None:
 
         def tell(done: int, total: int, cpu: float) -> None:
             del cpu
-            if done % max(total // 8, 1) == 0:
+            if done % max(total // 10, 1) == 0:
                 memory.append((done, *resident_mb()))
 
         start, cpu = time.monotonic(), time.process_time()

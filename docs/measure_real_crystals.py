@@ -89,14 +89,14 @@ def main() -> None:
     summary = {
         "crystals": len(results),
         "peaks": int(sum(r[3] for r in results)),
-        "bin_edge_splits": int(sum(r[4] for r in results)),
+        "bin_edge_splits": [(r[0], angle) for r in results for angle in r[4]],
         "within_1e-8": int((deviations <= 1e-8).sum()),
         "largest_relative_deviation": float(deviations.max()),
         "largest_distance_degrees": float(max(r[2] for r in results)),
         "quantiles": {
             str(q): float(np.quantile(deviations, q)) for q in (0.5, 0.99, 0.999)
         },
-        "worst": [results[i] for i in worst],
+        "worst": [(*results[i][:4], len(results[i][4])) for i in worst],
         "failures": failures,
         "milliseconds_median_and_slowest": [
             1e3 * float(np.median(seconds)),

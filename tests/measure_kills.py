@@ -110,8 +110,8 @@ def run_killed(out, samples, shard_samples, workers, kills, random_source, say=p
         done = (
             len(list(out.glob("shard-*.json"))) * shard_samples if out.exists() else 0
         )
-        # Kills spread over the whole set.
-        step = 2 * random_source.random() * (samples - done) / (kills - number + 1)
+        # Kills spread over the whole set; news come late, so half the mean step.
+        step = random_source.random() * (samples - done) / (kills - number + 1)
         moment = kill_in_the_middle(process, random_source, step)
         moments.append(moment)
         say(f"kill {number + 1}: {moment[0]}, {moment[1]:,} samples")
@@ -135,18 +135,20 @@ def main():
         moments = run_killed(
             killed, *arguments, options.kills, random.Random(options.seed)
         )
-        same = files_of(plain) == files_of(killed)
+        one, other = files_of(plain), files_of(killed)
+        differing = [n for n in one | other if one.get(n) != other.get(n)]
         time.sleep(10)
         result = {
             "kills": len(moments),
             "phases": [phase for phase, _ in moments],
             "samples_at_kills": [n for _, n in moments],
             "shards": len(list(plain.glob("*.tar"))),
-            "identical": same,
+            "identical": not differing,
+            "differing": differing,
             "ray_processes_left": count_ray_processes() - before,
         }
     print(json.dumps(result, indent=1))
-    sys.exit(not same)
+    sys.exit(bool(differing))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measure_kills import run_killed
 
 from pxrdbench.dataset.manifest import Manifest
 from pxrdbench.dataset.packing import pack_peaks
@@ -274,6 +276,17 @@ def test_killed_run_goes_on_as_if_nothing_had_happened(
     assert again.samples == done + 1000
     assert not [name for name in files_of(tmp_path) if name.endswith(".part")]
     assert verify_shards(tmp_path, sample=0).leftovers == ()
+
+
+@pytest.mark.slow
+def test_driver_killed_again_and_again_changes_no_byte(two_workers, tmp_path):
+    """Twice here; `tests/measure_kills.py` does it twenty times."""
+    out = tmp_path / "set"
+    moments = run_killed(
+        out, SAMPLES, SHARD_SAMPLES, 2, 2, random.Random(1), lambda _: None
+    )
+    assert len(moments) == 2
+    assert files_of(out) == files_of(two_workers[0])
 
 
 def test_interrupt_ends_cleanly(tmp_path):

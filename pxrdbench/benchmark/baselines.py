@@ -11,7 +11,12 @@ from pxrdbench.benchmark import metrics
 from pxrdbench.benchmark.intervals import ClusterBootstrap, Estimate, mcnemar_exact
 from pxrdbench.benchmark.predictions import Predictions
 from pxrdbench.benchmark.record import Baseline, Comparison
-from pxrdbench.dataset.split import TrackPart, available_tracks, load_table
+from pxrdbench.dataset.split import (
+    MeasuredPart,
+    TrackPart,
+    available_tracks,
+    load_table,
+)
 from pxrdbench.errors import SplitError
 
 TOP = (1, 5, 10)
@@ -22,7 +27,7 @@ _EMBEDDED_PRIOR = "open-v0"
 
 
 def class_frequencies(
-    predictions: Predictions, track: TrackPart
+    predictions: Predictions, track: TrackPart | MeasuredPart
 ) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Find how often each group occurs in training, and where that is known from."""
     shares = np.zeros(231)
@@ -33,7 +38,9 @@ def class_frequencies(
     return counts / counts.sum(), source
 
 
-def statistics_counts(track: TrackPart) -> tuple[Float64[np.ndarray, " 231"], str]:
+def statistics_counts(
+    track: TrackPart | MeasuredPart,
+) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Count groups in the track's statistics part, else in the embedded prior."""
     if track.name in available_tracks():
         try:

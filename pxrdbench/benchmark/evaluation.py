@@ -12,7 +12,7 @@ from pxrdbench.benchmark.predictions import Predictions, pack_logits
 from pxrdbench.benchmark.record import Evaluation
 from pxrdbench.benchmark.scoring import score
 from pxrdbench.benchmark.track_input import TrackInput
-from pxrdbench.dataset.split import TrackPart, load_track
+from pxrdbench.dataset.split import MeasuredPart, TrackPart, find_track, load_track
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
 
@@ -36,7 +36,7 @@ DEFAULT_TRACK = "aflow/prototypes"
 
 def evaluate(
     model: "Path | str | Classifier | Predictions",
-    track: str | TrackPart = DEFAULT_TRACK,
+    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
     part: str = "test",
     out: Path | str | None = None,
     *,
@@ -49,7 +49,8 @@ def evaluate(
     Args:
         model: Path of a checkpoint (``.pt``) or of stored predictions (``.h5``), a
             classifier, or predictions.
-        track: Name of a track, see ``available_tracks``, or a loaded part.
+        track: Name of a track, see ``available_tracks``, the folder of one that was
+            built from licensed data or measured patterns, or a loaded part.
         part: Part of the track, if it is given by name.
         out: Folder for ``predictions.h5``, ``evaluation.json`` and ``report.html``;
             nothing is written if None.
@@ -62,7 +63,7 @@ def evaluate(
         EvaluationError: If the model or the predictions do not belong to the track.
         SplitError: If the track is unknown.
     """
-    loaded = load_track(track, part) if isinstance(track, str) else track
+    loaded = load_part(track, part)
     predictions = _find_predictions(model, loaded, model_name, batch_size, on_progress)
     evaluation = score(predictions, loaded)
     if out is not None:
@@ -76,9 +77,22 @@ def evaluate(
     return evaluation
 
 
+def load_part(
+    track: str | Path | TrackPart | MeasuredPart, part: str
+) -> TrackPart | MeasuredPart:
+    """Load a part by the name or folder of its track, or take it as it is.
+
+    Raises:
+        SplitError: If there is no such track or part.
+    """
+    if isinstance(track, str | Path):
+        return load_track(find_track(str(track)), part)
+    return track
+
+
 def _find_predictions(
     model: "Path | str | Classifier | Predictions",
-    track: TrackPart,
+    track: TrackPart | MeasuredPart,
     model_name: str | None,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None,
@@ -178,7 +192,7 @@ def _training_frequencies(prior_digest: str) -> dict[int, float] | None:
 
 def predict_track(
     classifier: "Classifier",
-    track: TrackPart,
+    track: TrackPart | MeasuredPart,
     description: "ModelDescription | None" = None,
     *,
     batch_size: int = 256,
@@ -234,7 +248,7 @@ def predict_track(
         model_name=known.name,
         model_digest=known.digest,
         class_frequencies=known.frequencies_of(classes),
-        restricted=known.restricted,
+        restricted=known.restricted or track.restricted,
         provenance={**known.provenance, **how},
     )
 

@@ -9,7 +9,12 @@ from jaxtyping import Float32
 from pxrdbench.benchmark.metrics import log_probabilities
 from pxrdbench.benchmark.predictions import Predictions
 from pxrdbench.benchmark.scoring import align
-from pxrdbench.dataset.split import TrackPart, available_tracks, load_table
+from pxrdbench.dataset.split import (
+    MeasuredPart,
+    TrackPart,
+    available_tracks,
+    load_table,
+)
 
 _EXAMPLES = 3  # of right guesses, and of wrong ones
 _GUESSES = 4
@@ -36,7 +41,9 @@ class Example:
     intensity: Float32[np.ndarray, " points"]
 
 
-def choose_examples(predictions: Predictions, track: TrackPart) -> list[Example]:
+def choose_examples(
+    predictions: Predictions, track: TrackPart | MeasuredPart
+) -> list[Example]:
     """Take right and wrong guesses from the surest to the least sure, by rule."""
     row = align(predictions, track)
     logp = log_probabilities(predictions.logits[row])
@@ -68,7 +75,7 @@ def choose_examples(predictions: Predictions, track: TrackPart) -> list[Example]
     return examples
 
 
-def _formulas(track: TrackPart) -> Mapping[str, str]:
+def _formulas(track: TrackPart | MeasuredPart) -> Mapping[str, str]:
     """Look up formulas, where the track is one of this installation."""
     if track.name not in available_tracks():
         return {}

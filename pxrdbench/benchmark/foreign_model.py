@@ -28,12 +28,13 @@ from pxrdbench.benchmark.evaluation import (
     ModelDescription,
     describe_model,
     evaluate,
+    load_part,
     predict_track,
 )
 from pxrdbench.benchmark.input_contract import find_contract, missing_contract
 from pxrdbench.benchmark.model_files import find_kind
 from pxrdbench.benchmark.sandbox import SandboxedClassifier, SandboxLimits
-from pxrdbench.dataset.split import TrackPart, load_track
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.errors import ModelError
 
 if TYPE_CHECKING:  # imports torch, which this process may not need
@@ -47,7 +48,7 @@ _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 def evaluate_file(
     model: Path | str,
-    track: str | TrackPart = DEFAULT_TRACK,
+    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
     part: str = "test",
     out: Path | str | None = None,
     *,
@@ -76,7 +77,7 @@ def evaluate_file(
     path = Path(model)
     if path.suffix in {".h5", ".hdf5"}:
         return evaluate(path, track, part, out, model_name=model_name)
-    loaded = load_track(track, part) if isinstance(track, str) else track
+    loaded = load_part(track, part)
     with opened_model(model, limits, weights=weights, name=model_name) as opened:
         classifier, description = opened
         predictions = predict_track(

@@ -133,6 +133,17 @@ def _legend(board: "Leaderboard") -> str:
         "is judged by itself. Bars show the interval, the thin mark the guess by class "
         "frequency. Uncovered groups count as wrong."
     )
+    known = {
+        item.name: item for row in board.rows for item in row.evaluation.references
+    }
+    if {"extinction_group", "enantiomorphs"} <= set(known):
+        absences = range_text(known["extinction_group"].metrics["top_1"])
+        ceiling = percent(known["enantiomorphs"].metrics["top_1"].value)
+        text += (
+            " Who knew the extinction group and guessed by class frequency would reach "
+            f"{absences}: absences alone, which intensities can beat. The ceiling is "
+            f"{ceiling} %: mirror-image groups have the same patterns."
+        )
     if not all(standing.is_paired for standing in board.standings):
         text += (
             " Rows marked ≈ publish no outcome by crystal; there overlapping intervals "

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64
 from pxrdbench.benchmark import metrics
 from pxrdbench.benchmark.intervals import ClusterBootstrap
 from pxrdbench.benchmark.record import Bin
-from pxrdbench.dataset.split import TrackPart
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.dataset.track_properties import load_properties
 
 # About equal steps of the logarithm [Å³]; the paper's own test ends at 7000.
@@ -26,7 +26,7 @@ SITE_EDGES = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0, 13.0, 17.0, 25.0, 33.0, 65.0)
 
 
 def bin_by_property(
-    track: TrackPart,
+    track: TrackPart | MeasuredPart,
     correct: Bool[np.ndarray, " crystals"],
     bootstrap: ClusterBootstrap,
 ) -> tuple[tuple[Bin, ...], tuple[Bin, ...]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int64
 
 from pxrdbench.benchmark import metrics
 from pxrdbench.benchmark.evaluation import ModelDescription, describe_model
@@ -126,7 +126,64 @@ def study_randomisation(
         CrystalError: If the coordinate model is unknown.
     """
     known = describe_model(classifier) if description is None else description
-    radiation = known.radiation or Radiation.parse("CuKa1")
+    hits, kept, left_out = find_variant_hits(
+        classifier,
+        crystals,
+        prior,
+        known.radiation,
+        seeds=seeds,
+        coordinate_model=coordinate_model,
+        on_progress=on_progress,
+    )
+    bootstrap = ClusterBootstrap([crystals.structure_type[row] for row in kept])
+    base = hits["as they are"][0]
+    variants = {
+        name: Variant(
+            _estimate(bootstrap, first),
+            _estimate(bootstrap, fifth),
+            _estimate(bootstrap, first - base, lowest=-1.0),
+        )
+        for name, (first, fifth) in hits.items()
+    }
+    return Randomisation(
+        model={"name": known.name, "digest": known.digest},
+        crystals=len(kept),
+        left_out=left_out,
+        coordinate_model=coordinate_model,
+        prior=prior.digest,
+        seeds=seeds,
+        variants=variants,
+    )
+
+
+def find_variant_hits(
+    classifier: "Classifier",
+    crystals: RealCrystals,
+    prior: Prior,
+    radiation: Radiation | None = None,
+    *,
+    seeds: tuple[int, ...] = (0,),
+    coordinate_model: str = "uniform",
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[
+    dict[str, tuple[np.ndarray, np.ndarray]],
+    Int64[np.ndarray, " kept"],
+    dict[str, int],
+]:
+    """Find what a model gets right of each crystal, as it is and drawn anew.
+
+    Arguments are those of ``study_randomisation``; of several models the hits can be
+    compared crystal by crystal.
+
+    Returns:
+        For each variant how often (0-1, over the seeds) each crystal was right at the
+        first and within the first five guesses; the positions of these crystals among
+        all; how many others were left out, by reason.
+
+    Raises:
+        EvaluationError: If no crystal can be drawn anew.
+    """
+    radiation = radiation or Radiation.parse("CuKa1")
     # The crystals that may be drawn depend on the seed: all variants and seeds share.
     kept, left_out = _common(crystals.crystals, prior, seeds)
     if not len(kept):
@@ -151,25 +208,7 @@ def study_randomisation(
             if on_progress is not None:
                 on_progress(done, total)
         hits[name] = first / len(seeds), fifth / len(seeds)
-    bootstrap = ClusterBootstrap([crystals.structure_type[row] for row in kept])
-    base = hits["as they are"][0]
-    variants = {
-        name: Variant(
-            _estimate(bootstrap, first),
-            _estimate(bootstrap, fifth),
-            _estimate(bootstrap, first - base, lowest=-1.0),
-        )
-        for name, (first, fifth) in hits.items()
-    }
-    return Randomisation(
-        model={"name": known.name, "digest": known.digest},
-        crystals=len(kept),
-        left_out=left_out,
-        coordinate_model=coordinate_model,
-        prior=prior.digest,
-        seeds=seeds,
-        variants=variants,
-    )
+    return hits, kept, left_out
 
 
 def _common(

@@ -9,7 +9,7 @@ from pxrdbench.benchmark.record import Baseline, Evaluation, percent
 from pxrdbench.benchmark.report_cards import examples_section, figure_cards
 from pxrdbench.benchmark.report_parts import NAMES, css_length, range_html
 from pxrdbench.benchmark.report_tables import all_numbers, comparison_card, provenance
-from pxrdbench.dataset.split import TrackPart, load_track
+from pxrdbench.dataset.split import MeasuredPart, TrackPart, load_track
 from pxrdbench.errors import EvaluationError
 
 # What the page may do: show itself. No script, no request, whatever a file says.
@@ -21,7 +21,7 @@ def write_report(
     predictions: Predictions,
     path: Path | str,
     *,
-    track: TrackPart | None = None,
+    track: TrackPart | MeasuredPart | None = None,
 ) -> None:
     """Write an evaluation as one HTML page with figures.
 
@@ -48,7 +48,7 @@ def write_report(
 
 
 def render_report(
-    evaluation: Evaluation, predictions: Predictions, track: TrackPart
+    evaluation: Evaluation, predictions: Predictions, track: TrackPart | MeasuredPart
 ) -> str:
     """Give the page as text; equal arguments give equal text."""
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
@@ -76,7 +76,7 @@ def render_report(
     )
 
 
-def _header(evaluation: Evaluation, track: TrackPart) -> str:
+def _header(evaluation: Evaluation, track: TrackPart | MeasuredPart) -> str:
     counts, top_1 = evaluation.counts, evaluation.metrics["top_1"]
     model = escape(str(evaluation.model["name"]))
     name = f"{escape(track.name)}, {escape(track.part)} part, version {track.version}"

@@ -10,7 +10,7 @@ from pxrdbench.benchmark.record import Bin, Evaluation, percent
 from pxrdbench.benchmark.report_parts import css_length, symbol_html
 from pxrdbench.benchmark.svg import labelled
 from pxrdbench.crystal.symmetry import CRYSTAL_SYSTEMS, space_group_symbol
-from pxrdbench.dataset.split import TrackPart
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 
 _GROUPS = 12  # space groups in the figure of the most frequent ones
 
@@ -45,11 +45,6 @@ def figure_cards(evaluation: Evaluation) -> str:
                 "perfect calibration; shaded: number of crystals.",
                 figures.draw_calibration(evaluation.calibration, edges),
             ),
-            figure_card(
-                "By number of reflections",
-                "Quarters of the crystals, from few reflections to many.",
-                figures.draw_by_peaks(evaluation.by_peaks),
-            ),
             *_property_cards(evaluation),
             figure_card(
                 "The most frequent space groups",
@@ -61,12 +56,16 @@ def figure_cards(evaluation: Evaluation) -> str:
 
 
 def _property_cards(evaluation: Evaluation) -> list[str]:
-    """Draw histograms and errors by volume and sites, where these are known."""
+    """Draw accuracy by reflections, volume and sites, where these are known."""
     caption = (
         "Above, crystals in each bin, those whose first guess is right in colour; "
         "below, the share that is wrong, with 95 % intervals."
     )
     cards = []
+    if evaluation.by_peaks:
+        svg = figures.draw_by_peaks(evaluation.by_peaks)
+        quarters = "Quarters of the crystals, from few reflections to many."
+        cards.append(figure_card("By number of reflections", quarters, svg))
     if evaluation.by_volume:
         names = [f"{item.low:,.0f}–{item.high:,.0f}" for item in evaluation.by_volume]
         svg = figures.draw_by_property(
@@ -111,7 +110,9 @@ def figure_card(title: str, caption: str, svg: str) -> str:
     )
 
 
-def examples_section(examples: Sequence[Example], track: TrackPart) -> str:
+def examples_section(
+    examples: Sequence[Example], track: TrackPart | MeasuredPart
+) -> str:
     """Show some patterns with the first guesses."""
     cards = []
     for number, example in enumerate(examples):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pxrdbench.benchmark.intervals import Estimate
 from pxrdbench.benchmark.page_parts import badges, class_order, link, page, range_text
-from pxrdbench.benchmark.record import UNBOUNDED, Baseline, percent
+from pxrdbench.benchmark.record import UNBOUNDED, Baseline, Reference, percent
 from pxrdbench.benchmark.submission import Submission
 
 if TYPE_CHECKING:  # it renders with this module
@@ -35,7 +35,7 @@ def render_row_page(row: Submission, board: "Leaderboard") -> str:
         f"{_number_table(row)}</section>"
         f'<div><section class="card"><h2>First k guesses</h2>{_curve(row)}</section>'
         f'<section class="card"><h2>By crystal system</h2>{_system_table(row)}'
-        "</section></div></div>"
+        f"</section>{_beside(row)}</div></div>"
         f'<section class="card"><h2>Where it comes from</h2>{_facts(row)}</section>'
     )
     return page(f"{metadata['title']} on {evaluation.track['name']}", body)
@@ -58,6 +58,33 @@ def _number_table(row: Submission) -> str:
 def _system_table(row: Submission) -> str:
     return _fact_table(
         {name: range_text(item) for name, item in row.evaluation.crystal_system.items()}
+    )
+
+
+def _beside(row: Submission) -> str:
+    """What looks at no pattern, and what perfect knowledge would give; top-1."""
+    names = {
+        "most_frequent": "class order",
+        "hindsight": "class order, hindsight",
+        "extinction_group": "extinction group known",
+        "extinction_and_laue": "and Laue class known",
+        "enantiomorphs": "ceiling: mirror images",
+    }
+    items: list[Baseline | Reference] = [
+        *row.evaluation.baselines,
+        *row.evaluation.references,
+    ]
+    facts = {
+        names.get(item.name, item.name): range_text(item.metrics["top_1"])
+        for item in items
+        if "top_1" in item.metrics
+    }
+    if not facts:
+        return ""
+    return (
+        '<section class="card"><h2>Top-1 of others</h2><p class="note">Two orders that '
+        "look at no pattern; what absences alone would give; what none can beat.</p>"
+        f"{_fact_table(facts)}</section>"
     )
 
 

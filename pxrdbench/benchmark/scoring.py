@@ -32,7 +32,7 @@ from pxrdbench.benchmark.property_bins import bin_by_property
 from pxrdbench.benchmark.record import EVALUATOR_VERSION, Bin, Evaluation
 from pxrdbench.benchmark.references import make_references, merged_laue_classes
 from pxrdbench.crystal.symmetry import CRYSTAL_SYSTEMS, load_symmetry_tables
-from pxrdbench.dataset.split import TrackPart
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.errors import EvaluationError
 
 _CALIBRATION_BINS = 10
@@ -42,7 +42,7 @@ _SIZE_BINS = 4
 SMOOTHING = 0.01
 
 
-def score(predictions: Predictions, track: TrackPart) -> Evaluation:
+def score(predictions: Predictions, track: TrackPart | MeasuredPart) -> Evaluation:
     """Compute every number from predictions and the truth.
 
     Intervals of 95 % come from resampling structure types, always with the same
@@ -86,7 +86,7 @@ def score(predictions: Predictions, track: TrackPart) -> Evaluation:
         interval={
             "level": LEVEL,
             "method": "percentile bootstrap over clusters, expanded for few clusters",
-            "clusters": "structure types",
+            "clusters": "minerals" if track.peaks is None else "structure types",
             "replicates": REPLICATES,
             "seed": bootstrap.seed,
         },
@@ -131,7 +131,7 @@ class Outcome:
     negative_log_likelihood: Float64[np.ndarray, " crystals"]
 
     @classmethod
-    def of(cls, predictions: Predictions, track: TrackPart) -> "Outcome":
+    def of(cls, predictions: Predictions, track: TrackPart | MeasuredPart) -> "Outcome":
         """Look at predictions in the order of the track's crystals."""
         logits = predictions.logits[align(predictions, track)]
         classes = np.array(predictions.space_groups, np.int16)
@@ -159,7 +159,9 @@ class Outcome:
         return np.asarray(_systems()[self.truth])
 
 
-def align(predictions: Predictions, track: TrackPart) -> Int[np.ndarray, " crystals"]:
+def align(
+    predictions: Predictions, track: TrackPart | MeasuredPart
+) -> Int[np.ndarray, " crystals"]:
     """Find the row of the predictions for each crystal of the track.
 
     Raises:
@@ -191,7 +193,9 @@ def _describe(identity: tuple[str, str, str]) -> str:
 
 
 def define_scores(
-    outcome: Outcome, track: TrackPart, shares: Float64[np.ndarray, " 231"]
+    outcome: Outcome,
+    track: TrackPart | MeasuredPart,
+    shares: Float64[np.ndarray, " 231"],
 ) -> dict[str, metrics.Score]:
     """Define every metric, by the name it has in the evaluation.
 
@@ -296,9 +300,11 @@ def _calibration(outcome: Outcome, bootstrap: ClusterBootstrap) -> tuple[Bin, ..
 
 
 def _by_peaks(
-    outcome: Outcome, track: TrackPart, bootstrap: ClusterBootstrap
+    outcome: Outcome, track: TrackPart | MeasuredPart, bootstrap: ClusterBootstrap
 ) -> tuple[Bin, ...]:
     """Divide the crystals at the quartiles of the number of their reflections."""
+    if isinstance(track, MeasuredPart):
+        return ()  # nobody knows the reflections of a measured pattern
     numbers = count_peaks(track)
     inner = np.unique(np.quantile(numbers, np.arange(1, _SIZE_BINS) / _SIZE_BINS))
     bins = np.searchsorted(inner, numbers, side="left")

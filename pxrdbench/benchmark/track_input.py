@@ -7,6 +7,9 @@ lists, each reflection at the angle where the other wavelength finds its spacing
 
 with Lp of an unpolarised beam. Form factors depend on sin θ/λ and stay; dispersion f',
 f'' stays that of the track's wavelength, which is the one thing this leaves out.
+
+Measured patterns have no peak lists: they are interpolated linearly, each point at the
+spacing that it shows, its intensity times the same ratio of Lp.
 """
 
 from dataclasses import dataclass
@@ -14,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
-from pxrdbench.dataset.split import TrackPart
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.diffraction.line_lists import drop_beyond, merge_lists
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.profile import render
@@ -23,6 +26,7 @@ from pxrdbench.errors import EvaluationError
 # Lines nearer than this are the same: it moves a peak at 90 degrees by 0.01, while
 # 1.5406 and 1.54056 angstrom, both called Kα1 of copper, are 3e-5 apart.
 _SAME_LINE = 1e-4
+_SAME_ANODE = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class TrackInput:
         measured: Points that the track can tell about; None if all.
     """
 
-    track: TrackPart
+    track: TrackPart | MeasuredPart
     grid: TwoThetaGrid
     radiation: Radiation
     method: str
@@ -46,7 +50,7 @@ class TrackInput:
     @classmethod
     def match(
         cls,
-        track: TrackPart,
+        track: TrackPart | MeasuredPart,
         grid: TwoThetaGrid,
         radiation: Radiation | None,
         *,
@@ -65,10 +69,13 @@ class TrackInput:
                 cannot be told so; or lines that cannot be had from the track's.
         """
         wanted = track.radiation if radiation is None else radiation
+        is_measured = track.peaks is None
         same_lines = _same_lines(wanted, track.radiation)
+        if is_measured and _same_anode(wanted, track.radiation):
+            same_lines = True  # a measured doublet cannot be made, nor undone
         if same_lines and grid == track.grid:
             return cls(track, grid, wanted, "")
-        if not same_lines and len(track.radiation.lines) != 1:
+        if not (same_lines or is_measured) and len(track.radiation.lines) != 1:
             raise EvaluationError(
                 f"the model reads patterns of {wanted.name or wanted.wavelength}; the "
                 f"patterns of {track.name} have {len(track.radiation.lines)} spectral "
@@ -88,9 +95,9 @@ class TrackInput:
                 f"tells of {low:.2f}-{high:.2f} degrees only"
             )
         name = wanted.name or f"{wanted.wavelength:g} Å"
+        how = "interpolated" if is_measured else "rendered from the peak lists"
         method = (
-            f"rendered from the peak lists: {name}, {grid.start:g}-{grid.stop:g} "
-            f"degrees, {grid.points} points"
+            f"{how}: {name}, {grid.start:g}-{grid.stop:g} degrees, {grid.points} points"
         )
         return cls(track, grid, wanted, method, measured)
 
@@ -107,15 +114,39 @@ class TrackInput:
         if not self.method:
             batch = track.batch(start, count)
             return batch.intensity, getattr(batch, "mask", None)
-        peaks = move_peaks(slice_peaks(track, start, count), self.radiation)
-        size = track.crystallite_size_nm[start : start + count]
-        intensity = render_where_possible(peaks, self.grid, size)
+        if isinstance(track, MeasuredPart):
+            given = track.batch(start, count).intensity
+            intensity = interpolate_spacings(given, track, self.grid, self.radiation)
+        else:
+            peaks = move_peaks(slice_peaks(track, start, count), self.radiation)
+            size = track.crystallite_size_nm[start : start + count]
+            intensity = render_where_possible(peaks, self.grid, size)
         if self.measured is None:
             return intensity, None
         intensity = np.where(self.measured, intensity, np.float32(0.0))
         largest = intensity.max(axis=1, keepdims=True)
         np.divide(intensity, largest, out=intensity, where=largest > 0.0)
         return intensity, np.broadcast_to(self.measured, intensity.shape)
+
+
+def interpolate_spacings(
+    intensity: Float32[np.ndarray, "batch points"],
+    track: MeasuredPart,
+    grid: TwoThetaGrid,
+    radiation: Radiation,
+) -> Float32[np.ndarray, "batch other_points"]:
+    """Read measured patterns at the spacings of another grid or radiation."""
+    sine = np.sin(np.radians(0.5 * grid.angles()))
+    ratio = track.radiation.wavelength / radiation.wavelength
+    if _same_anode(radiation, track.radiation):
+        ratio = 1.0
+    own = np.minimum(sine * ratio, 1.0 - 1e-9)
+    angles = np.degrees(2.0 * np.arcsin(own))
+    factor = _lorentz_polarization(sine) / _lorentz_polarization(own)
+    source = track.grid.angles()
+    rows = np.array([np.interp(angles, source, row) * factor for row in intensity])
+    largest = rows.max(axis=1, keepdims=True)
+    return np.asarray(rows / np.where(largest > 0.0, largest, 1.0), np.float32)
 
 
 def slice_peaks(track: TrackPart, start: int, count: int) -> PeakBatch:
@@ -186,7 +217,9 @@ def render_where_possible(
     return result
 
 
-def _known_range(track: TrackPart, radiation: Radiation) -> tuple[float, float]:
+def _known_range(
+    track: TrackPart | MeasuredPart, radiation: Radiation
+) -> tuple[float, float]:
     """Find the angles [degrees] at which every line shows spacings of the track."""
     lengths = [wavelength for wavelength, _ in radiation.lines]
     own = track.radiation.wavelength
@@ -198,7 +231,7 @@ def _known_range(track: TrackPart, radiation: Radiation) -> tuple[float, float]:
         return float(np.degrees(2.0 * np.arcsin(min(sine, 1.0))))
 
     # The lines of a doublet are so near that the peaks beyond the grid cover both.
-    if max(lengths) / own - 1.0 < 0.01 and 1.0 - min(lengths) / own < 0.01:
+    if _same_anode(radiation, track.radiation):
         return track.grid.start, track.grid.stop
     return (
         max(angle(track.grid.start, length) for length in lengths),
@@ -212,6 +245,13 @@ def _same_lines(first: Radiation, second: Radiation) -> bool:
         for (a, _), (b, _) in zip(
             sorted(first.lines), sorted(second.lines), strict=True
         )
+    )
+
+
+def _same_anode(first: Radiation, second: Radiation) -> bool:
+    """Kα1 and the Kα doublet of copper are 0.08 % apart, other anodes 8 % and more."""
+    return all(
+        abs(a / b - 1.0) < _SAME_ANODE for a, _ in first.lines for b, _ in second.lines
     )
 
 

@@ -33,8 +33,12 @@ def fit(
     ],
     out: OutOption,
     track: Annotated[
-        str, typer.Option(help="Of a table, only its `statistics` part is seen.")
-    ] = "open/structure-type",
+        Optional[str],
+        typer.Option(
+            help="Only its `statistics` part is seen: of a table that of "
+            "open/structure-type, of an import everything, if left away."
+        ),
+    ] = None,
     name: NameOption = None,
     cif: Annotated[
         bool, typer.Option("--cif", help="Fit on CIFs, all of them.")
@@ -69,17 +73,18 @@ def fit(
 
     if groups is not None and not smooth:
         raise typer.BadParameter("--groups needs --smooth")
-    imported = None if cif else _read_import(structures)
+    imported = None if cif else _read_import(structures, track)
     if imported is not None:
         crystals, source, is_licensed = imported
         restricted = restricted or is_licensed
     else:
-        crystals, source = _read(structures, None if cif else track, workers)
+        track = None if cif else track or "open/structure-type"
+        crystals, source = _read(structures, track, workers)
     prior, report = fit_prior(
         crystals,
         name=name or out.stem,
         min_crystals=1 if smooth else min_crystals,
-        split_digest="" if cif or imported is not None else split_digest(track),
+        split_digest="" if track is None else split_digest(track),
         source=f"{source}; {ICSD_SOURCE}",
         restricted=restricted,
         frequencies_icsd=(
@@ -271,19 +276,33 @@ def check(
         )
 
 
-def _read_import(structures: Path) -> "tuple[CrystalBatch, str, bool] | None":
-    """All crystals of an import, and whether they are licensed; None if it is none."""
+def _read_import(
+    folder: Path, track: str | None
+) -> "tuple[CrystalBatch, str, bool] | None":
+    """Crystals of an import, and whether they are licensed; None if it is none."""
+    import numpy as np
+
+    from pxrdbench.crystal.batches import take_crystals
+    from pxrdbench.dataset.split import load_table
+    from pxrdbench.errors import SourceError
     from pxrdbench.sources.structure_import import (
         is_import,
         load_import,
         load_import_record,
     )
 
-    if not is_import(structures):
+    if not is_import(folder):
         return None
-    record = load_import_record(structures)
-    crystals, _ = load_import(structures)
+    record = load_import_record(folder)
+    crystals, table = load_import(folder)
     source = f"import ({record['kind']}) {record['digest'][:12]}"
+    if track is not None:
+        wanted = set(load_table(track, "statistics")["id"].to_pylist())
+        rows = [i for i, name in enumerate(table["id"].to_pylist()) if name in wanted]
+        if not rows:
+            raise SourceError(f"{folder} holds no crystal of {track} statistics")
+        crystals = take_crystals(crystals, np.array(rows, np.int64))
+        source = f"{track} statistics of {source}"
     if record["restricted"]:
         console.print("the crystals are licensed: the prior is [bold]restricted[/]")
     return crystals, source, bool(record["restricted"])

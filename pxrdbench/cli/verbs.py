@@ -1,7 +1,7 @@
 """What each verb does and shows, once its options are parsed."""
 
-import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,7 +100,8 @@ def run_train(config: "TrainConfig") -> "TrainReport":
         f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
         f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "
         f"{report.patterns_per_second:,.0f}/s, "
-        f"{100 * report.waited:.1f} % of the time waiting for data"
+        f"{100 * report.waited:.1f} % of the time waiting for data; one core makes "
+        f"{report.made_per_core_second:,.0f} patterns/s"
     )
     console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
     if report.is_interrupted:
@@ -120,18 +121,39 @@ def run_evaluate(
     from pxrdbench.benchmark.foreign_model import evaluate_file
 
     # Beside the model, or here where it is no file.
-    folder = out or Path(weights or model).parent / "eval" / track.replace("/", "-")
+    name = Path(track).name if Path(track).is_dir() else track.replace("/", "-")
+    folder = out or Path(weights or model).parent / "eval" / name
+    seen: list[tuple[int, float]] = []
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
+            seen.append((done, time.perf_counter()))
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
         evaluation = evaluate_file(
             model, track, part, folder, weights=weights, on_progress=show
         )
     print_evaluation(evaluation)
+    _print_speed(seen, Path(weights or model))
     console.print(f"report: {folder / 'report.html'}")
     return evaluation
+
+
+def _print_speed(seen: list[tuple[int, float]], file: Path) -> None:
+    """Say how fast and how large a model is; no part of its evaluation.
+
+    The first batch warms up: it does not count.
+    """
+    from pxrdbench.dataset.plan import format_size
+
+    parts = []
+    if len(seen) > 1 and seen[-1][1] > seen[0][1]:
+        rate = (seen[-1][0] - seen[0][0]) / (seen[-1][1] - seen[0][1])
+        parts.append(f"{rate:,.0f} patterns/s on this machine as busy as it was")
+    if file.is_file():
+        parts.append(f"a file of {format_size(file.stat().st_size)}")
+    if parts:
+        console.print(f"speed and size: {', '.join(parts)}")
 
 
 def print_evaluation(evaluation: "Evaluation") -> None:
@@ -234,47 +256,3 @@ def run_verify(folder: Path | str, samples: int) -> None:
     if not report.is_sound:
         sys.exit(1)
     console.print("[green]sound[/]")
-
-
-def run_bench(crystals: int, corpus: Path | None, out: Path | None) -> None:
-    """Time the simulator against pymatgen, print ratios, keep them as JSON."""
-    from pxrdbench.diffraction.speed import (
-        benchmark_simulation,
-        draw_corpus,
-        read_frozen_corpus,
-    )
-
-    with live_line("bench") as line:
-        line("compiling kernels …")
-        timed = (
-            read_frozen_corpus(corpus, crystals) if corpus else draw_corpus(crystals)
-        )
-        result = benchmark_simulation(
-            timed,
-            on_progress=lambda done, total: line(
-                f"{done} of {total} crystals by pymatgen", done / total
-            ),
-        )
-    measured = result["corpus"]
-    volumes = ", ".join(f"{volume:,.0f}" for volume in measured["volume_quantiles"])
-    table = make_table(
-        f"CPU time a crystal, {measured['crystals']} crystals of {measured['name']}",
-        ("", "µs", "a second, one core", "× pymatgen's peaks"),
-    )
-    for name, time in result["microseconds_per_pattern"].items():
-        ratio = result["speed_over_pymatgen"].get(name, 1.0)
-        table.add_row(name, f"{time:,.1f}", f"{1e6 / time:,.0f}", f"{ratio:,.0f}")
-    console.print(table)
-    console.print(
-        f"volumes (1, 10, 50, 90, 99 %): {volumes} Å³; "
-        f"{measured['mean_sites']:.1f} sites on average"
-    )
-    accuracy = result["accuracy"]
-    console.print(
-        f"{accuracy['peaks_compared']:,} peaks of pymatgen compared: intensities "
-        f"within {accuracy['relative_intensity']:.1e} relative, angles within "
-        f"{accuracy['two_theta_degrees']:.1e} degrees"
-    )
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        console.print(f"written: {out}")

@@ -18,18 +18,20 @@ from functools import lru_cache
 from pathlib import Path
 
 from pxrdbench.crystal.prior import Prior
-from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.batch import Batch, EndOfSource
+from pxrdbench.dataset.block_rendering import BlockRenderer
 from pxrdbench.dataset.manifest import Manifest, ShardRecord, ShardSpan
-from pxrdbench.dataset.packing import unpack_peaks
 from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.recipe_card import RecipeCard
 from pxrdbench.dataset.shard import Block, draw_block, read_block
 from pxrdbench.dataset.store import Store, open_store
+from pxrdbench.diffraction.measurement import Measurement
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
-from pxrdbench.diffraction.profile import render
 from pxrdbench.errors import ShardError
 
 ROLLING_FILE = "rolling.json"
+# Where a set was told to end, once it is there: {"samples": N}.
+END_FILE = "end.json"
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CACHED_BLOCKS = 16
@@ -127,6 +129,7 @@ class RollingSet:
         location: str | Path | Store,
         consumer: str = "",
         *,
+        measurement: Measurement | str | None = None,
         prior: str | Path | Prior | None = None,
         patience: float = 300.0,
     ) -> None:
@@ -135,6 +138,8 @@ class RollingSet:
         Args:
             location: Folder or URL of the set; it is there, but may be empty.
             consumer: Whose acknowledgements to write; none if empty.
+            measurement: What instrument and sample add when patterns are rendered,
+                instead of what the recipe says.
             prior: Where the recipe's prior is, if it is no embedded one.
             patience: How long to wait for a shard [s].
 
@@ -144,6 +149,7 @@ class RollingSet:
         self.redrawn = 0
         self._store = open_store(location)
         self._manifest = Manifest.read_description(self._store)
+        self._renderer = BlockRenderer(self._manifest.card, measurement, prior)
         self._prior = prior
         self._patience = patience
         self._recipe: Recipe | None = None
@@ -191,6 +197,7 @@ class RollingSet:
         """Read and render samples start to start + count; waits until they are there.
 
         Raises:
+            EndOfSource: If the set has been told to end before, and is complete.
             ShardError: If they do not come within the patience.
         """
         with self._lock:
@@ -201,19 +208,13 @@ class RollingSet:
             with self._lock:
                 self._in_flight.remove(start)
         self._acknowledge_read(start, start + count)
-        return Batch(
-            intensity=render(
-                unpack_peaks(block.peaks), self.grid, block.crystallite_size_nm
-            ),
-            space_group=block.space_group,
-            crystallite_size_nm=block.crystallite_size_nm,
-            index=block.index,
-        )
+        return self._renderer.batch(block)
 
     def read(self, start: int, count: int) -> Block:
         """Read samples start to start + count as they are stored, without a word.
 
         Raises:
+            EndOfSource: If the set has been told to end before, and is complete.
             ShardError: If they do not come within the patience.
         """
         if start < 0 or count < 1:
@@ -271,6 +272,7 @@ class RollingSet:
                 record = None
             if record is not None and record.samples > within:
                 break
+            self._check_end(shard, within)
             if time.monotonic() > ends:
                 raise ShardError(
                     f"{self._store.address(name)} has not come for "
@@ -286,6 +288,15 @@ class RollingSet:
             for old in [k for k in self._records if k < shard - _CACHED_BLOCKS]:
                 del self._records[old]
         return found
+
+    def _check_end(self, shard: int, within: int) -> None:
+        """See whether a sample that is not there will never be."""
+        try:
+            samples = int(json.loads(self._store.read(END_FILE))["samples"])
+        except FileNotFoundError:
+            return
+        if shard * self._manifest.shard_samples + within >= samples:
+            raise EndOfSource(samples)
 
     def _acknowledge_read(self, start: int, stop: int) -> None:
         """Acknowledge the shards below everything that is still being read."""

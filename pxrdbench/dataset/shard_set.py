@@ -15,6 +15,7 @@ from pxrdbench.dataset.manifest import Manifest, ShardRecord
 from pxrdbench.dataset.packing import unpack_peaks
 from pxrdbench.dataset.recipe_card import RecipeCard
 from pxrdbench.dataset.shard import Block, read_block
+from pxrdbench.dataset.shard_cache import ShardCache
 from pxrdbench.dataset.store import Store, open_store
 from pxrdbench.diffraction.measurement import Measurement
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
@@ -51,6 +52,7 @@ class ShardSet:
         measurement: Measurement | str | None = None,
         prior: str | Path | Prior | None = None,
         skip_damaged: bool = False,
+        cache: Path | None = None,
     ) -> None:
         """Open a folder of shards.
 
@@ -63,6 +65,8 @@ class ShardSet:
                 for where a measurement adds impurities.
             skip_damaged: Leave samples of damaged blocks out and count them, instead
                 of stopping with the name of the shard.
+            cache: Where shards of an object store are kept, 4 GB at most; a temporary
+                folder, or ``PXRDBENCH_CACHE``, if left away.
 
         Raises:
             ShardError: If the folder holds no data set.
@@ -75,6 +79,7 @@ class ShardSet:
         self.epoch = epoch
         self.skipped: Counter[str] = Counter()
         self._skip_damaged = skip_damaged
+        self._shards = ShardCache(self._store, cache)
         self._renderer = BlockRenderer(self.manifest.card, measurement, prior)
         samples = [record.samples for record in self.manifest.records]
         self._shard_offset = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
@@ -213,7 +218,7 @@ class ShardSet:
         record = self.manifest.records[shard]
         first, last = record.block_offset[number : number + 2]
         try:
-            block = read_block(self._store.read(f"{record.name}.tar", first, last))
+            block = read_block(self._shards.read(record, first, last))
         except (OSError, ShardError) as error:
             raise self._damaged(record, error) from error
         if block.index[0] != record.first + number * self.block_samples:

@@ -7,6 +7,7 @@ or digest depends on them.
     python -m pxrdbench.dataset.track_properties DATA_FOLDER    # writes that file
 """
 
+import hashlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from pxrdbench.errors import SplitError
 
 FILE_NAME = "properties.parquet"
 _COLUMNS = ("volume", "n_sites")
+_OF = b"ids sha256"  # of the ids whose properties a file holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,14 +53,15 @@ def load_properties(track: str, ids: tuple[str, ...]) -> CrystalProperties | Non
     if track not in available_tracks():
         return None
     table = load_table(track)
+    names = table["id"].to_pylist()
     if not set(_COLUMNS) <= set(table.column_names):
-        path = track_folder(track) / FILE_NAME
-        if not path.is_file():
+        # A track that deals the crystals of another has their properties from there.
+        base = str(load_record(track).get("base", track))
+        names = load_table(base)["id"].to_pylist()
+        table = _read_file(track_folder(base) / FILE_NAME, names)
+        if table is None:
             return None
-        import pyarrow.parquet
-
-        table = pyarrow.parquet.read_table(path)
-    row = {name: index for index, name in enumerate(table["id"].to_pylist())}
+    row = {name: index for index, name in enumerate(names)}
     if not all(name in row for name in ids):
         return None
     rows = np.array([row[name] for name in ids], np.int64)
@@ -69,10 +72,25 @@ def load_properties(track: str, ids: tuple[str, ...]) -> CrystalProperties | Non
     return CrystalProperties(volume, n_sites.astype(np.int64))
 
 
-def write_properties(track: str, rows: dict[str, tuple[float, int]]) -> Path:
-    """Write volume [Å³] and sites by id beside a track's table.
+def _read_file(path: Path, ids: list[str]) -> Any:
+    """Read the columns beside a table; None if they are not there or of other rows."""
+    import pyarrow.parquet
 
-    Only crystals of parts with frozen patterns are kept: no other is evaluated on.
+    if not path.is_file():
+        return None
+    table = pyarrow.parquet.read_table(path)
+    written = (table.schema.metadata or {}).get(_OF, b"").decode()
+    return table if written == _digest(ids) else None
+
+
+def _digest(ids: list[str]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def write_properties(track: str, rows: dict[str, tuple[float, int]]) -> Path:
+    """Write volume [Å³] and sites beside a track's table, in the order of its rows.
+
+    Volumes have four digits: they decide into which bin a crystal falls.
 
     Raises:
         SplitError: If a crystal of the track is missing.
@@ -80,23 +98,20 @@ def write_properties(track: str, rows: dict[str, tuple[float, int]]) -> Path:
     import pyarrow
     import pyarrow.parquet
 
-    parts = load_record(track)["frozen_parts"]
-    ids = [name for part in parts for name in load_table(track, part)["id"].to_pylist()]
-    ids.sort()
+    ids = load_table(track)["id"].to_pylist()
     missing = [name for name in ids if name not in rows]
     if missing:
         raise SplitError(f"{len(missing)} crystals of {track} lack: {missing[:3]}")
+    volumes = [float(f"{rows[name][0]:.4g}") for name in ids]
+    sites = [rows[name][1] for name in ids]
     table = pyarrow.table(
         {
-            "id": ids,
-            "volume": pyarrow.array(
-                [round(rows[name][0], 2) for name in ids], pyarrow.float32()
-            ),
-            "n_sites": pyarrow.array([rows[name][1] for name in ids], pyarrow.int16()),
+            "volume": pyarrow.array(volumes, pyarrow.float32()),
+            "n_sites": pyarrow.array(sites, pyarrow.int16()),
         }
-    )
+    ).replace_schema_metadata({_OF: _digest(ids)})
     path = track_folder(track) / FILE_NAME
-    pyarrow.parquet.write_table(table, path, compression="zstd")
+    pyarrow.parquet.write_table(table, path, compression="zstd", compression_level=19)
     return path
 
 

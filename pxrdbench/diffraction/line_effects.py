@@ -162,7 +162,7 @@ class SpuriousPeaks(Effect):
     area: Range = (0.003, 0.05)
 
     def __post_init__(self) -> None:
-        self._check("count", 0, 100)
+        self._check("count", 0.0, 100.0)
         self._check("area", 1e-6, 10.0)
 
     def apply(

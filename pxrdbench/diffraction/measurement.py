@@ -78,11 +78,11 @@ EFFECTS: dict[str, type[Effect]] = {
 }
 
 # An impurity of a twentieth of a pattern may have twenty times the error.
-_TRACE_ROUGHNESS = 20.0
+TRACE_ROUGHNESS = 20.0
 # The tolerance of measured-looking patterns is 1e-3 of the maximum.
-_OWN_ROUGHNESS = 2.0
+OWN_ROUGHNESS = 2.0
 
-_LineEffect = SpectralLines | ZeroShift | SampleDisplacement | SpuriousPeaks
+LineEffect = SpectralLines | ZeroShift | SampleDisplacement | SpuriousPeaks
 _E = TypeVar("_E", bound=Effect)
 
 
@@ -226,7 +226,7 @@ class Measurement:
         broadening = None if profile is None else profile.draw(samples)
         lines = self._change_lines(peaks, samples, grid)
         intensity = render_roughly(
-            lines, grid, crystallite_size_nm, broadening, _OWN_ROUGHNESS
+            lines, grid, crystallite_size_nm, broadening, OWN_ROUGHNESS
         )
         if (impurity := self.get(ImpurityPattern)) is not None:
             pool = self._need(pool)
@@ -234,7 +234,7 @@ class Measurement:
             other = gather_lists(pool.strong_peaks, rows, np.ones(len(rows)))
             other = self._change_lines(other, samples, grid, spurious=False)
             foreign = render_roughly(
-                other, grid, crystallite_size_nm, broadening, _TRACE_ROUGHNESS
+                other, grid, crystallite_size_nm, broadening, TRACE_ROUGHNESS
             )
             impurity.mix(intensity, foreign, samples)
         partial = self.get(PartialRange)
@@ -290,7 +290,7 @@ class Measurement:
         for effect in self.effects:
             if isinstance(effect, SpuriousPeaks) and not spurious:
                 continue
-            if isinstance(effect, _LineEffect):
+            if isinstance(effect, LineEffect):
                 peaks = effect.apply(peaks, samples, grid)
         return peaks
 

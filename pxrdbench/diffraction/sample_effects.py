@@ -224,7 +224,7 @@ class ImpurityPhases(Effect):
     weight_fraction: Range = (0.0, 0.1)
 
     def __post_init__(self) -> None:
-        self._check("count", 0, 8)
+        self._check("count", 0.0, 8.0)
         self._check("weight_fraction", 0.0, 1.0)
         if self.count[1] * self.weight_fraction[1] >= 1.0:
             raise PatternError(

@@ -195,7 +195,7 @@ class AmorphousHumps(PatternEffect):
     height: Range = (0.005, 0.2)
 
     def __post_init__(self) -> None:
-        self._check("count", 0, 20)
+        self._check("count", 0.0, 20.0)
         self._check("centre", 0.0, 180.0)
         self._check("fwhm", 0.1, 180.0)
         self._check("height", 1e-9, 1e3)
@@ -301,7 +301,7 @@ class CoarserSteps(PatternEffect):
     every: tuple[int, int] = (1, 5)
 
     def __post_init__(self) -> None:
-        self._check("every", 1, 1000)
+        self._check("every", 1.0, 1000.0)
 
     def change(self, intensity: Patterns, samples: Samples, grid: TwoThetaGrid) -> None:
         """Forget what lies between measured points."""

@@ -1,16 +1,15 @@
-"""How fast and how exact the simulation is, measured against pymatgen.
+"""How fast and how exact the simulation is, measured against other programs.
 
-Rates are quoted on the frozen corpus of generated crystals; its volumes and numbers
-of sites belong beside every rate.
+Times are CPU times. Everything that is compared runs interleaved in one process, so
+that a slow moment of the machine hits all alike.
 """
 
 import itertools
 import platform
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,133 +17,21 @@ from jaxtyping import Float64
 
 from pxrdbench.crystal.generator import draw_crystals
 from pxrdbench.crystal.prior import load_prior
-from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
-from pxrdbench.crystal.structure import (
-    WYCKOFF_LETTERS,
-    Crystal,
-    CrystalBatch,
-    Site,
+from pxrdbench.diffraction.corpus import Corpus
+from pxrdbench.diffraction.other_simulators import (
+    WAVELENGTH,
+    Simulator,
+    find_simulators,
 )
-from pxrdbench.crystal.symmetry import load_symmetry_tables
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.diffraction.profile import render
-from pxrdbench.errors import CrystalError
+from pxrdbench.errors import PatternError
 
-# The reference work's wavelength; pymatgen's own "CuKa" is another.
-_WAVELENGTH = 1.5406
-_ON_POSITION = 1e-9
+Stage = Callable[[], object]
 
-
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """Crystals on which rates and accuracies are quoted.
-
-    Attributes:
-        name: What to print beside every rate.
-        crystals: Asymmetric units.
-        crystallite_size_nm: One for each crystal.
-        cells: Lattice, elements and fractional coordinates of whole cells.
-    """
-
-    name: str
-    crystals: CrystalBatch
-    crystallite_size_nm: Float64[np.ndarray, " batch"]
-    cells: tuple[tuple[list[float], list[str], Float64[np.ndarray, "atoms 3"]], ...]
-
-    def volumes(self) -> Float64[np.ndarray, " batch"]:
-        """Volumes of the conventional cells [Å³]."""
-        edges = self.crystals.lattice[:, :3].prod(axis=1)
-        cos = np.cos(np.radians(self.crystals.lattice[:, 3:]))
-        square = 1.0 - (cos**2).sum(axis=1) + 2.0 * cos.prod(axis=1)
-        volume: Float64[np.ndarray, " batch"] = edges * np.sqrt(square)
-        return volume
-
-
-def read_frozen_corpus(path: Path, n: int | None = None) -> Corpus:
-    """Read the first n crystals of the corpus and find their Wyckoff positions.
-
-    Args:
-        path: Parquet file with asymmetric units in the standard setting.
-        n: How many, from the start; all by default.
-    """
-    from pyarrow import parquet
-
-    rows = parquet.read_table(path).slice(0, n).to_pylist()
-    crystals = [_read_crystal(row) for row in rows]
-    return Corpus(
-        name=path.stem,
-        crystals=CrystalBatch.from_crystals(crystals),
-        crystallite_size_nm=np.array([row["crystallite_size_nm"] for row in rows]),
-        cells=tuple(
-            (row["cell"], row["elements"].split(), np.reshape(row["frac"], (-1, 3)))
-            for row in rows
-        ),
-    )
-
-
-def draw_corpus(n: int, seed: int = 0) -> Corpus:
-    """Draw crystals from the embedded prior, where the frozen corpus is not at hand."""
-    crystals = draw_crystals(load_prior("open-v0"), seed, 0, n)
-    structures = [crystal.to_pymatgen() for crystal in crystals]
-    uniforms = draw_uniforms(seed, 0, n, STREAM_CRYSTALLITE_SIZE, 1)[:, 0]
-    return Corpus(
-        name=f"open-v0, seed {seed}",
-        crystals=crystals,
-        crystallite_size_nm=20.0 + 80.0 * uniforms,
-        cells=tuple(
-            (
-                list(structure.lattice.parameters),
-                [site.specie.symbol for site in structure],
-                structure.frac_coords,
-            )
-            for structure in structures
-        ),
-    )
-
-
-def _read_crystal(row: dict[str, Any]) -> Crystal:
-    group = row["space_group"]
-    fract = np.reshape(row["asym_frac"], (-1, 3))
-    sites = []
-    for element, point, multiplicity in zip(
-        row["asym_elements"].split(), fract, row["asym_multiplicity"], strict=True
-    ):
-        letter, image = find_wyckoff_position(group, point, multiplicity)
-        sites.append(Site(element, letter, (image[0], image[1], image[2])))
-    return Crystal(group, tuple(row["cell"]), tuple(sites))
-
-
-def find_wyckoff_position(
-    space_group: int, point: Float64[np.ndarray, " 3"], multiplicity: int
-) -> tuple[str, Float64[np.ndarray, " 3"]]:
-    """Find the position that a point lies on, and its image on the first triplet.
-
-    Raises:
-        CrystalError: If no position of this multiplicity holds the point.
-    """
-    tables = load_symmetry_tables()
-    rotation, translation = tables.operators(space_group)
-    images = rotation @ point + translation / 24.0
-    images -= np.floor(images)
-    shifts = np.array(list(itertools.product((0, -1, 1), repeat=3)))
-    candidates = (images[:, None, :] + shifts).reshape(-1, 3)
-    rows = tables.position_rows(space_group)
-    for row in rows:
-        if tables.multiplicity[row] != multiplicity:
-            continue
-        on_position = (
-            candidates @ tables.first_rotation[row].T
-            + tables.first_translation[row] / 24.0
-        )
-        distance = np.abs(on_position - candidates).max(axis=1)
-        best = int(distance.argmin())
-        if distance[best] < _ON_POSITION:
-            return WYCKOFF_LETTERS[row - rows[0]], candidates[best]
-    raise CrystalError(
-        f"no position of multiplicity {multiplicity} in group {space_group} "
-        f"holds the point {point.tolist()}"
-    )
+# What a worker does at a time: patterns that a second-level cache nearly holds.
+_WORKER_BATCH, _ROUND_BATCHES = 64, 8
 
 
 def benchmark_simulation(
@@ -153,48 +40,69 @@ def benchmark_simulation(
     group_size: int = 20,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Time the simulation against pymatgen in one interleaved run.
+    """Time the simulation against other programs in one interleaved run.
 
-    Between two groups of crystals that pymatgen computes, each of our stages runs once
+    Between two groups of crystals that the others compute, each of our stages runs once
     over all n, so that a slow moment of the machine hits all alike. Times are CPU
     times of the process: set OMP_NUM_THREADS=1 so that pymatgen has one thread too.
 
     Args:
         corpus: Crystals to time on.
-        group_size: Crystals that pymatgen computes between two of our runs.
+        group_size: Crystals that the others compute between two of our runs.
         on_progress: Called with the crystals that pymatgen did, and all.
 
     Returns:
         ``microseconds_per_pattern`` (mean for pymatgen, median for us),
         ``patterns_per_second``, ``speed_over_pymatgen`` (its peaks against each of our
-        stages), ``accuracy`` and what was measured on.
+        stages), ``simulators`` (all other programs), ``accuracy`` and what was
+        measured on.
+
+    Raises:
+        PatternError: If pymatgen, which all is compared with, is not installed.
     """
     n = len(corpus.crystals)
-    grid = TwoThetaGrid()
-    exact = simulate_peaks(
-        corpus.crystals, _WAVELENGTH, scattering="paper", precision="double"
-    )
-    stages = _stages(corpus, grid)
+    others = find_simulators()
+    if not others or others[0].name != "pymatgen":
+        raise PatternError("bench compares with pymatgen: pip install pymatgen")
+    exact = {
+        scattering: simulate_peaks(
+            corpus.crystals, WAVELENGTH, scattering=scattering, precision="double"
+        )
+        for scattering in ("paper", "default")
+    }
+    stages = _stages(corpus, TwoThetaGrid())
     for stage in stages.values():
         stage()  # compiled before the clock starts
     times: dict[str, list[float]] = {name: [] for name in stages}
-    pymatgen_time = 0.0
+    theirs: dict[str, dict[int, float]] = {other.name: {} for other in others}
+    differences: dict[str, list[float]] = {other.name: [] for other in others}
     comparisons = []
     for start in range(0, n, group_size):
         for index in range(start, min(start + group_size, n)):
-            elapsed, angles, intensities = _timed_pymatgen(corpus, index)
-            pymatgen_time += elapsed
-            comparisons.append(compare_peaks(exact, index, angles, intensities))
+            for other in others:
+                if index % other.every:
+                    continue
+                elapsed, lines = other.timed(corpus, index)
+                theirs[other.name][index] = elapsed
+                differences[other.name].append(
+                    compare_totals(exact[other.scattering], index, *lines)
+                )
+                if other is others[0]:
+                    comparisons.append(compare_peaks(exact["paper"], index, *lines))
         for name, stage in stages.items():
-            times[name].append(_cpu_time(stage))
+            times[name].append(cpu_time(stage))
         if on_progress is not None:
             on_progress(min(start + group_size, n), n)
     medians = {name: 1e6 * float(np.median(t)) / n for name, t in times.items()}
-    pymatgen = 1e6 * pymatgen_time / n
+    pymatgen = 1e6 * sum(theirs["pymatgen"].values()) / n
     return {
         "microseconds_per_pattern": {"pymatgen peaks": pymatgen, **medians},
         "patterns_per_second": {name: 1e6 / t for name, t in medians.items()},
         "speed_over_pymatgen": {name: pymatgen / t for name, t in medians.items()},
+        "simulators": {
+            other.name: _describe(other, theirs, differences[other.name], medians)
+            for other in others
+        },
         "accuracy": {
             "relative_intensity": max(c[0] for c in comparisons),
             "two_theta_degrees": max(c[1] for c in comparisons),
@@ -209,18 +117,46 @@ def benchmark_simulation(
             "mean_sites": float(np.diff(corpus.crystals.site_offset).mean()),
         },
         "machine": platform.processor() or platform.machine(),
-        "versions": {name: version(name) for name in ("numba", "numpy", "pymatgen")},
+        "versions": {
+            name: version(name)
+            for name in ("numba", "numpy", *(other.name for other in others))
+        },
     }
 
 
-def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Any]:
+def _describe(
+    other: Simulator,
+    times: dict[str, dict[int, float]],
+    differences: list[float],
+    ours: dict[str, float],
+) -> dict[str, Any]:
+    """One program's row: what it costs beside pymatgen and beside us."""
+    own, pymatgen = times[other.name], times["pymatgen"]
+    over_pymatgen = sum(own.values()) / sum(pymatgen[index] for index in own)
+    mean = 1e6 * sum(pymatgen.values()) / len(pymatgen)
+    return {
+        "computes": other.computes,
+        "crystals": len(own),
+        "microseconds_per_pattern": 1e6 * sum(own.values()) / len(own),
+        # On the crystals that both had; the slowest programs get a part of them.
+        "times_pymatgen": over_pymatgen,
+        "times_our_peaks": over_pymatgen
+        * mean
+        / ours[f"peaks, {other.scattering}, single"],
+        "compared_with": f"{other.scattering}, double",
+        "difference_percent_median": float(np.median(differences)),
+        "difference_percent_largest": float(max(differences)),
+    }
+
+
+def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Stage]:
     """What is timed, by name."""
     crystals, size = corpus.crystals, corpus.crystallite_size_nm
-    peaks = simulate_peaks(crystals, _WAVELENGTH, scattering="paper")
+    peaks = simulate_peaks(crystals, WAVELENGTH, scattering="paper")
 
     def simulate(scattering: Any, precision: Any) -> PeakBatch:
         return simulate_peaks(
-            crystals, _WAVELENGTH, scattering=scattering, precision=precision
+            crystals, WAVELENGTH, scattering=scattering, precision=precision
         )
 
     prior = load_prior("open-v0")
@@ -228,7 +164,7 @@ def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Any]:
 
     def make_fresh() -> None:
         fresh = draw_crystals(prior, 0, next(start), len(crystals))
-        render(simulate_peaks(fresh, _WAVELENGTH), grid, size)
+        render(simulate_peaks(fresh, WAVELENGTH), grid, size)
 
     return {
         "peaks, paper, double": lambda: simulate("paper", "double"),
@@ -245,34 +181,94 @@ def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Any]:
     }
 
 
-def _cpu_time(function: Any) -> float:
+def benchmark_workers(n_workers: int, *, rounds: int = 12) -> dict[str, Any]:
+    """CPU time a pattern of one thread alone and of several at once, interleaved.
+
+    Each thread draws crystals, simulates and renders; kernels release the interpreter.
+
+    Args:
+        n_workers: Threads at once.
+        rounds: Times that one, then all, run.
+
+    Returns:
+        ``microseconds_per_pattern`` of CPU time for 1 and ``n_workers`` (least of the
+        rounds, and the median), ``rise`` of the least, and patterns a second of wall
+        time.
+
+    Raises:
+        PatternError: If there is only one worker to compare with itself.
+    """
+    if n_workers < 2:
+        raise PatternError(f"workers is {n_workers}; two or more are compared with one")
+    prior, grid = load_prior("open-v0"), TwoThetaGrid()
+
+    def work(worker: int, number: int, cpu: list[float]) -> None:
+        start = time.thread_time()
+        for batch in range(_ROUND_BATCHES):
+            first = (
+                (worker * rounds + number) * _ROUND_BATCHES + batch
+            ) * _WORKER_BATCH
+            crystals = draw_crystals(prior, 1, first, _WORKER_BATCH)
+            render(simulate_peaks(crystals, WAVELENGTH), grid, 50.0)
+        cpu.append(time.thread_time() - start)
+
+    work(0, 0, [])
+    patterns = _ROUND_BATCHES * _WORKER_BATCH
+    counts = (1, n_workers)
+    cpu_times: dict[int, list[float]] = {count: [] for count in counts}
+    wall: dict[int, list[float]] = {count: [] for count in counts}
+    for number in range(rounds):
+        for count in counts:
+            spent: list[float] = []
+            threads = [
+                threading.Thread(target=work, args=(worker, number, spent))
+                for worker in range(count)
+            ]
+            begun = time.perf_counter()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            wall[count].append((time.perf_counter() - begun) / count)
+            cpu_times[count].append(sum(spent) / count)
+    least = {count: 1e6 * min(t) / patterns for count, t in cpu_times.items()}
+    return {
+        "workers": n_workers,
+        "microseconds_per_pattern": {str(k): v for k, v in least.items()},
+        "median_microseconds_per_pattern": {
+            str(k): 1e6 * float(np.median(t)) / patterns for k, t in cpu_times.items()
+        },
+        "rise": least[n_workers] / least[1] - 1.0,
+        "patterns_per_second_of_wall_time": {
+            str(k): patterns / min(t) for k, t in wall.items()
+        },
+    }
+
+
+def cpu_time(function: Stage) -> float:
+    """CPU seconds of the process that a call takes."""
     start = time.process_time()
     function()
     return time.process_time() - start
 
 
-def pymatgen_peaks(
-    corpus: Corpus, index: int
-) -> tuple[Float64[np.ndarray, " peaks"], Float64[np.ndarray, " peaks"]]:
-    """Angles [degrees] and unscaled intensities of one crystal by pymatgen."""
-    _, angles, intensities = _timed_pymatgen(corpus, index)
-    return angles, intensities
+def compare_totals(
+    peaks: PeakBatch,
+    index: int,
+    angles: Float64[np.ndarray, " reference"],
+    intensities: Float64[np.ndarray, " reference"],
+) -> float:
+    """Sum of differences [%] of one crystal's lines, both sides scaled to equal sums.
 
-
-def _timed_pymatgen(
-    corpus: Corpus, index: int
-) -> tuple[float, Float64[np.ndarray, " peaks"], Float64[np.ndarray, " peaks"]]:
-    """CPU seconds of pymatgen's calculation, and its result."""
-    from pymatgen.analysis.diffraction.xrd import XRDCalculator
-    from pymatgen.core import Lattice, Structure
-
-    lattice, elements, fract = corpus.cells[index]
-    structure = Structure(Lattice.from_parameters(*lattice), elements, fract)
-    calculator = XRDCalculator(wavelength=_WAVELENGTH)
-    start = time.process_time()
-    pattern = calculator.get_pattern(structure, scaled=False, two_theta_range=(5, 90))
-    elapsed = time.process_time() - start
-    return elapsed, np.asarray(pattern.x), np.asarray(pattern.y)
+    Lines of the other program are given to ours that stands next; what is beyond the
+    range of the peaks is left out.
+    """
+    rows = slice(peaks.peak_offset[index], peaks.peak_offset[index + 1])
+    ours, own = peaks.two_theta[rows], peaks.intensity[rows]
+    inside = (angles > ours[0] - 1e-3) & (angles < ours[-1] + 1e-3)
+    nearest = np.searchsorted((ours[1:] + ours[:-1]) / 2.0, angles[inside])
+    total = np.bincount(nearest, intensities[inside], minlength=len(ours))
+    return float(100.0 * np.abs(total / total.sum() - own / own.sum()).sum())
 
 
 def compare_peaks(

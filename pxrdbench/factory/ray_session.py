@@ -90,7 +90,10 @@ class RaySession:
             else:
                 self.ray.init(address=self._address, **quiet)
         except Exception as error:  # Ray raises bare ones, after a minute of trying
-            if self._address is None:
+            if self._dashboard and "dashboard" in str(error):
+                where = "with its dashboard"
+                remedy = "pip install 'ray[default]', or leave --dashboard away."
+            elif self._address is None:
                 where = "on this machine"
                 remedy = "Try again when it has memory and processors to spare."
             else:

@@ -24,7 +24,7 @@ from pxrdbench.dataset.progress import (
 )
 from pxrdbench.dataset.publisher import Publisher
 from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.dataset.rolling import open_rolling
+from pxrdbench.dataset.rolling import END_FILE, open_rolling
 from pxrdbench.dataset.run_log import RunLog
 from pxrdbench.dataset.shard import draw_block
 from pxrdbench.dataset.store import (
@@ -142,6 +142,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     )
     if plan.next_span() is None:
         return _make_report(config, plan, "samples", None, 0)
+    store.remove(END_FILE)
     log = RunLog(store)
     log.note(
         "started",
@@ -195,6 +196,9 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     finally:
         store.sweep()
     report = _make_report(config, plan, stopped_by, run, workers)
+    if stopped_by == "samples":
+        # Whoever follows the set need not wait for more.
+        store.write(END_FILE, f'{{"samples": {plan.samples}}}\n'.encode())
     log.note(
         "ended",
         stopped_by=stopped_by,

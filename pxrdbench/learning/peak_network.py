@@ -20,6 +20,7 @@ Dense layers follow. A step costs some hundredth of that of a convolutional netw
 import torch
 from jaxtyping import Bool, Float
 from torch import nn
+from torch.nn import functional
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 
@@ -41,6 +42,8 @@ def find_peaks(
     grid: TwoThetaGrid,
     n_peaks: int,
     floor: float = _FLOOR,
+    *,
+    double: bool = False,
 ) -> Float[torch.Tensor, "batch 2 peaks"]:
     """Find the first peaks of each pattern.
 
@@ -49,6 +52,8 @@ def find_peaks(
         grid: Their angles.
         n_peaks: Peaks to return, those at the lowest angles.
         floor: Lowest height of a peak.
+        double: Whether to refine positions in double precision, so that narrow bins
+            get the same shares wherever a network runs.
 
     Returns:
         Angle 2θ [degrees], ascending, and height; both 0 where there are no more.
@@ -57,7 +62,8 @@ def find_peaks(
     is_peak = (inner > intensity[:, :-2]) & (inner >= intensity[:, 2:])
     is_peak &= inner > floor
     if torch.compiler.is_exporting():
-        left, top, right = intensity[:, :-2], inner, intensity[:, 2:]
+        points = intensity.double() if double else intensity
+        left, top, right = points[:, :-2], points[:, 1:-1], points[:, 2:]
         shift, height = parabola(left, top, right, _SMALLEST_HEIGHT)
         column = torch.arange(1, inner.shape[1] + 1, device=inner.device)
         angle = grid.start + grid.step * (column + shift)
@@ -69,8 +75,10 @@ def find_peaks(
     kept = rank < n_peaks
     row, column, rank = row[kept], column[kept], rank[kept]
     left, top, right = (intensity[row, column + shift] for shift in (0, 1, 2))
+    if double:
+        left, top, right = left.double(), top.double(), right.double()
     shift, height = parabola(left, top, right, _SMALLEST_HEIGHT)
-    peaks = intensity.new_zeros(len(intensity), 2, n_peaks)
+    peaks = left.new_zeros(intensity.shape[0], 2, n_peaks)
     peaks[row, 0, rank] = grid.start + grid.step * (column + 1 + shift)
     peaks[row, 1, rank] = height
     return peaks
@@ -111,7 +119,7 @@ def list_first(
     """
     rank = is_peak.long().cumsum(1) - 1
     place = torch.where(is_peak & (rank < n_peaks), rank, n_peaks)
-    empty = angle.new_zeros(len(angle), n_peaks + 1)
+    empty = angle.new_zeros(angle.shape[0], n_peaks + 1)
     listed = [empty.scatter(1, place, v)[:, :n_peaks] for v in (angle, height)]
     return torch.stack(listed, 1)
 
@@ -157,13 +165,16 @@ class BinnedSum(nn.Module):
         ):
             position = ((value - low) / bin_width).clamp(0, count - 2)
             lower = position.floor()
-            upper_share = position - lower
+            # Of numbers in double precision only the shares need none of it.
+            upper_share = (position - lower).to(weight.dtype)
             index = lower.long() + first
             indices += [index, index + 1]
             shares += [weight * (1 - upper_share), weight * upper_share]
-        total: torch.Tensor = self.table(
-            torch.cat(indices, 1), per_sample_weights=torch.cat(shares, 1)
-        )
+        index, share = torch.cat(indices, 1), torch.cat(shares, 1)
+        if torch.compiler.is_exporting():  # an export of bags fixes the batch size
+            vectors = functional.embedding(index, self.table.weight)
+            return (vectors * share[..., None]).sum(1)
+        total: torch.Tensor = self.table(index, per_sample_weights=share)
         return total
 
 

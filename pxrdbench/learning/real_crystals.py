@@ -6,6 +6,7 @@ The reference work trains on the ICSD's own patterns first. Here only the part
 
 import hashlib
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +192,15 @@ def count_real_crystals(name: str, data: Path | None) -> int:
 _Read = tuple[CrystalBatch, tuple[str, ...], bool, str]
 
 
+def _hash(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
+
+
 def _digest(name: str, ids: tuple[str, ...]) -> str:
     return hashlib.sha256("\n".join([name, *ids]).encode()).hexdigest()
 
 
+@lru_cache(maxsize=1)  # several seeds in one process
 def _read_track(name: str, data: Path | None) -> _Read:
     """The statistics part of a track, in an order that depends on the ids only."""
     from pxrdbench.sources.materials_project import read_crystals
@@ -212,20 +218,20 @@ def _read_track(name: str, data: Path | None) -> _Read:
         )
     wanted = load_table(track, part)["id"].to_pylist()
     # By their hash: what comes last is held out, and ids tell where they come from.
-    wanted.sort(key=lambda n: hashlib.sha256(n.encode()).digest())
+    wanted.sort(key=_hash)
     crystals, ids, _ = read_crystals(data, wanted)
     found = tuple(ids)
     return crystals, found, False, _digest(name, found)
 
 
 def _read_import(folder: Path) -> _Read:
-    """Crystals that `pxrdbench import` wrote."""
-    from importlib import import_module
+    """Crystals that `pxrdbench import` wrote, in an order of their ids' hashes."""
+    from pxrdbench.sources.structure_import import load_import, load_import_record
 
-    try:
-        imports = import_module("pxrdbench.sources.crystal_import")
-    except ImportError as error:
-        raise ModelError("this version of pxrdbench reads no imports") from error
-    crystals, table = imports.load_import(folder)
-    ids = tuple(table["id"].to_pylist())
-    return crystals, ids, True, _digest("import", ids)
+    crystals, table = load_import(folder)
+    names = table["id"].to_pylist()
+    order = sorted(range(len(names)), key=lambda row: _hash(names[row]))
+    ids = tuple(names[row] for row in order)
+    restricted = bool(load_import_record(folder)["restricted"])
+    rows = np.array(order, np.int64)
+    return take_crystals(crystals, rows), ids, restricted, _digest("import", ids)

@@ -28,6 +28,7 @@ _WINDOW_DEGREES = 1.0  # the background is lowest somewhere in a degree or in fi
 _FLOOR = 1e-3  # a maximum below this part of the strongest is no peak
 _NOISE_FACTOR = 4.0  # nor is one below so many standard deviations
 _TINY = 1e-6
+_PARTS = 64  # of a degree: exact in single precision
 _AXES = ("ratio", "sum")
 # Median of |a - b| over the standard deviation of a, both normal.
 _MEDIAN_TO_DEVIATION = 0.954
@@ -40,8 +41,9 @@ class ScanFeatures(nn.Module):
 
     Attributes:
         n_peaks: Peaks that are kept, those at the lowest angles.
-        sizes: Numbers of peaks' positions, heights, scalars, profile bins, ratio bins
-            and sum bins in the result, in this order.
+        sizes: Numbers of positions in whole 1/64 degrees, of what is left of them, of
+            heights, scalars, profile bins, ratio bins and sum bins in the result, in
+            this order.
     """
 
     def __init__(
@@ -61,7 +63,10 @@ class ScanFeatures(nn.Module):
         self._width = width
         self._window = max(2, round(_WINDOW_DEGREES / width))
         self._n_ratios, self._n_sums = n_ratios, n_sums
-        self.sizes = (n_peaks, n_peaks, 3, self._bins // 2, n_ratios, n_sums)
+        self.sizes = (
+            *(n_peaks, n_peaks, n_peaks, 3),
+            *(self._bins // 2, n_ratios, n_sums),
+        )
         centre = self._start + width * np.arange(self._bins)
         edges = np.concatenate([centre - width / 2, [centre[-1] + width / 2]])
         q = np.sin(np.deg2rad(np.maximum(edges, 0.1)) / 2) ** 2
@@ -96,7 +101,12 @@ class ScanFeatures(nn.Module):
         ratio_edges, sum_edges = (self.get_buffer(f"{n}_edges") for n in _AXES)
         ratios = _autocorrelation(_rebin(total, ratio_edges), self._n_ratios)
         sums = _autocorrelation(_rebin(total, sum_edges), self._n_sums)
-        return torch.cat([peaks.flatten(1), scalars, profile, ratios, sums], 1)
+        angle, height = peaks[:, 0], peaks[:, 1].to(x.dtype)
+        # A position in two parts: together they are of double precision.
+        coarse = (angle * _PARTS).floor() / _PARTS
+        fine = (angle - coarse).to(x.dtype)
+        found = [coarse.to(x.dtype), fine, height]
+        return torch.cat([*found, scalars, profile, ratios, sums], 1)
 
     def _bin(self, x: Float[torch.Tensor, "batch points"]) -> torch.Tensor:
         """Mean of neighbouring points."""
@@ -118,7 +128,7 @@ class ScanFeatures(nn.Module):
         level = x.gather(1, place)
         level = (level[:, :-1] + level[:, 1:]) / 2
         windows = max(1, (n - 1) // w)
-        lowest = level[:, : windows * w].view(len(x), windows, -1).amin(2)[:, None]
+        lowest = level[:, : windows * w].view(x.shape[0], windows, -1).amin(2)[:, None]
         lowest = -functional.max_pool1d(_extend(-lowest), 5, 1)
         smooth = functional.avg_pool1d(_extend(lowest), 5, 1)
         return functional.interpolate(smooth, size=n, mode="linear")[:, 0]
@@ -133,8 +143,9 @@ class ScanFeatures(nn.Module):
         inner = smooth[:, 1:-1]
         is_peak = (inner > smooth[:, :-2]) & (inner >= smooth[:, 2:]) & (inner > floor)
         if torch.compiler.is_exporting():
-            left, right = smooth[:, :-2], smooth[:, 2:]
-            shift, height = parabola(left, inner, right, _TINY)
+            points = smooth.double()
+            left, top, right = points[:, :-2], points[:, 1:-1], points[:, 2:]
+            shift, height = parabola(left, top, right, _TINY)
             column = torch.arange(1, inner.shape[1] + 1, device=x.device)
             angle = self._start + self._width * (column + shift)
             return list_first(is_peak, angle, height, self.n_peaks)
@@ -144,9 +155,9 @@ class ScanFeatures(nn.Module):
         rank = rank - (torch.cumsum(count, 0) - count)[row]
         kept = rank < self.n_peaks
         row, column, rank = row[kept], column[kept], rank[kept]
-        left, top, right = (smooth[row, column + k] for k in (0, 1, 2))
+        left, top, right = (smooth[row, column + k].double() for k in (0, 1, 2))
         shift, height = parabola(left, top, right, _TINY)
-        peaks = x.new_zeros(len(x), 2, self.n_peaks)
+        peaks = left.new_zeros(x.shape[0], 2, self.n_peaks)
         peaks[row, 0, rank] = self._start + self._width * (column + 1 + shift)
         peaks[row, 1, rank] = height
         return peaks

@@ -57,7 +57,8 @@ class PeakTables(nn.Module):
     ) -> Float[torch.Tensor, "batch width"]:
         """Describe peaks with ascending angles [degrees], 0 where there are none."""
         is_peak = two_theta > 0
-        q = torch.sin(torch.deg2rad(two_theta) / 2) ** 2
+        height = height.float()
+        q = torch.sin(torch.deg2rad(two_theta.double()) / 2) ** 2
         log_q = torch.where(is_peak, q.clamp_min(_SMALLEST_Q).log(), 0.0)
         to_first = log_q - log_q[:, :1]
         strongest = log_q.gather(1, height.argmax(1, keepdim=True))
@@ -71,15 +72,14 @@ class PeakTables(nn.Module):
         )
         dense = torch.cat(
             [
-                log_q,
-                to_first * is_peak,
+                log_q.float(),
+                (to_first * is_peak).float(),
                 height.clamp_min(0).sqrt(),
                 0.2 * height.clamp_min(_FLOOR).log() * is_peak,
             ],
             dim=1,
         )
-        vector: torch.Tensor = looked_up + self.dense(dense)
-        return vector
+        return looked_up + self.dense(dense)  # type: ignore[no-any-return]  # modules return Any
 
 
 class DenseBlock(nn.Module):
@@ -133,7 +133,7 @@ class WidePeakNetwork(nn.Module):
         self, intensity: Float[torch.Tensor, "batch 1 points"]
     ) -> Float[torch.Tensor, "batch 2 peaks"]:
         """Find peaks: the stage without weights."""
-        return find_peaks(intensity[:, 0], self.grid, self.n_peaks)
+        return find_peaks(intensity[:, 0], self.grid, self.n_peaks, double=True)
 
     def classify(
         self, peaks: Float[torch.Tensor, "batch 2 peaks"]
@@ -176,7 +176,7 @@ class ScanNetwork(nn.Module):
             if with_peaks
             else None
         )
-        self.dense = nn.Linear(sum(sizes[2:]), width)
+        self.dense = nn.Linear(sum(sizes[3:]), width)
         inputs = width + (table_width if with_peaks else 0)
         self.head = _head(inputs, width, blocks, n_classes)
 
@@ -191,7 +191,7 @@ class ScanNetwork(nn.Module):
         self, features: Float[torch.Tensor, "batch features"]
     ) -> Float[torch.Tensor, "batch classes"]:
         """Logits from features: the stage with weights."""
-        angle, height, scalars, profile, ratios, sums = torch.split(
+        coarse, fine, height, scalars, profile, ratios, sums = torch.split(
             features, self._sizes, 1
         )
         x = torch.cat(
@@ -205,7 +205,7 @@ class ScanNetwork(nn.Module):
         )
         x = self.dense(x)
         if self.peaks is not None:
-            x = torch.cat([x, self.peaks(angle, height)], 1)
+            x = torch.cat([x, self.peaks(coarse.double() + fine.double(), height)], 1)
         logits: torch.Tensor = self.head(x)
         return logits
 

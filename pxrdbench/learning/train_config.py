@@ -158,6 +158,8 @@ class TrainProgress:
         waited: Share of that time spent waiting for patterns, 0-1.
         accuracy: Newest held-out accuracies by set and metric, 0-1.
         cpu_seconds: Processor time of all threads, that before a resume included.
+        made_per_core_second: Patterns that one core makes a second, if it does
+            nothing else: what the loader could feed.
     """
 
     patterns_seen: int
@@ -169,6 +171,7 @@ class TrainProgress:
     waited: float
     accuracy: Mapping[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
+    made_per_core_second: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,8 @@ class TrainReport:
         n_parameters: Of the model.
         is_interrupted: Whether it was stopped before its end.
         cpu_seconds: Processor time of all threads, that before a resume included.
+        made_per_core_second: Patterns that one core makes a second, if it does
+            nothing else: what the loader could feed.
     """
 
     checkpoint: Path
@@ -196,3 +201,4 @@ class TrainReport:
     n_parameters: int
     is_interrupted: bool
     cpu_seconds: float = 0.0
+    made_per_core_second: float = 0.0

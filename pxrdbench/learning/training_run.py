@@ -222,6 +222,7 @@ class TrainingRun:
             n_parameters=sum(p.numel() for p in self.network.parameters()),
             is_interrupted=is_interrupted,
             cpu_seconds=self.clock.cpu_seconds(),
+            made_per_core_second=self.loader.throughput.made_per_core_second,
         )
 
     def _take_steps(self, stop: threading.Event, log: TrainingLog) -> bool:
@@ -343,6 +344,7 @@ class TrainingRun:
             waited=self._waited(),
             accuracy=dict(self.accuracy),
             cpu_seconds=self.clock.cpu_seconds(),
+            made_per_core_second=self.loader.throughput.made_per_core_second,
         )
         self.losses.clear()
         self.reported = time.perf_counter()

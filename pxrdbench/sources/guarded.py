@@ -206,4 +206,8 @@ def _serve(
             task = connection.recv()
         except EOFError:
             return
-        connection.send(function(task))
+        result = function(task)
+        try:
+            connection.send(result)
+        except (BrokenPipeError, ConnectionError):
+            return  # whoever asked was killed

@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -72,17 +73,11 @@ def plan_import(
     path = Path(path)
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder")
-    planned = (
-        list(_table_tasks(path, symprec))
-        if kind == "mp" and not _holds_cifs(path)
-        else list(_cif_tasks(path, symprec))
-    )
-    if not planned:
-        raise SourceError(f"{path} holds no .cif file, nor an archive with one")
+    is_table = kind == "mp" and not _holds_cifs(path)
+    planned = _table_tasks(path, symprec) if is_table else _cif_tasks(path, symprec)
     reader = json.dumps([symprec, *reader_versions().items()])
     parts = []
-    for start in range(0, len(planned), part_entries):
-        some = planned[start : start + part_entries]
+    while some := list(islice(planned, part_entries)):
         digest = hashlib.sha256(reader.encode())
         for name, _, stamp in some:
             digest.update(f"\n{name}\t{stamp}".encode(errors="surrogateescape"))
@@ -93,6 +88,8 @@ def plan_import(
                 digest.hexdigest(),
             )
         )
+    if not parts:
+        raise SourceError(f"{path} holds no .cif file, nor an archive with one")
     return parts
 
 

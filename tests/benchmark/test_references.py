@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -134,3 +135,14 @@ def test_evaluations_of_the_first_format_are_read():
     del record["references"]
     with pytest.raises(EvaluationError, match="references"):
         Evaluation.from_json(json.dumps(record))
+
+
+def test_every_number_is_defined_in_the_docs():
+    text = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text("utf-8")
+    track = make_track(60)
+    evaluation = score(make_predictions(track), track)
+    names = [item.name for item in (*evaluation.baselines, *evaluation.references)]
+    names += [name for name in evaluation.metrics if "_top_" not in name]
+    names += ["by_volume", "by_sites", "by_peaks", "calibration", "confusion", "top_k"]
+    for name in names:
+        assert f"`{name}`" in text, name

@@ -1,13 +1,16 @@
+import dataclasses
 import json
 
 import numpy as np
 import pytest
-from small_track import GRID, make_track
+from small_track import GRID, FixedClassifier, make_track
 
+from pxrdbench.benchmark.evaluation import evaluate, predict_track, resample
 from pxrdbench.benchmark.input_contract import InputContract, scale_patterns
 from pxrdbench.benchmark.track_input import TrackInput, move_peaks, slice_peaks
 from pxrdbench.crystal.generator import draw_crystals
 from pxrdbench.crystal.prior import load_prior
+from pxrdbench.dataset.split import MeasuredPart
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.diffraction.profile import render
@@ -117,3 +120,50 @@ def test_contracts_that_cannot_be_are_refused(change, match):
     }
     with pytest.raises(ModelError, match=match):
         InputContract.parse(json.dumps(record | change), "here")
+
+
+@pytest.fixture(scope="module")
+def measured(track):
+    """The track as if an instrument had written it."""
+    return MeasuredPart(
+        name="test/measured", part="test", version=1, digest="1" * 64,
+        ids=track.ids, space_group=track.space_group,
+        structure_type=track.structure_type,
+        intensity=track.batch(0, len(track)).intensity,
+        grid=track.grid, radiation=Radiation.parse("CuKa"),
+    )  # fmt: skip
+
+
+def test_measured_patterns_are_interpolated(measured, track):
+    own, _ = TrackInput.match(measured, GRID, COPPER).batch(0, 4)
+    assert np.array_equal(own, measured.intensity[:4])
+    coarse = TwoThetaGrid(10.0, 60.0, 501)
+    source = TrackInput.match(measured, coarse, COPPER)
+    assert source.method.startswith("interpolated")
+    rows, _ = source.batch(0, 4)
+    wanted = resample(measured.intensity[:4], GRID, coarse)
+    assert rows == pytest.approx(wanted, abs=1e-5)
+    with pytest.raises(EvaluationError, match="degrees only"):
+        TrackInput.match(measured, GRID, Radiation.parse("MoKa1"))
+
+
+def test_spacings_of_a_measured_pattern_stay(measured):
+    """Each peak of the interpolated pattern is at the angle of its spacing."""
+    grid = TwoThetaGrid(5.0, 35.0, 12001)
+    molybdenum = Radiation.parse("MoKa1")
+    rows, _ = TrackInput.match(measured, grid, molybdenum).batch(0, 5)
+    for row, own in zip(rows, measured.intensity, strict=False):
+        angle = np.radians(grid.angles()[row.argmax()] / 2)
+        sine = np.sin(angle) * measured.radiation.wavelength / molybdenum.wavelength
+        back = np.degrees(2 * np.arcsin(sine))
+        near = np.interp(back, GRID.angles(), own)
+        assert near > 0.2  # a peak stands there; the factor may choose another
+
+
+def test_measured_patterns_are_evaluated(measured, tmp_path):
+    evaluation = evaluate(FixedClassifier(), measured, out=tmp_path)
+    assert evaluation.interval["clusters"] == "minerals"
+    assert evaluation.by_peaks == ()
+    assert (tmp_path / "report.html").is_file()
+    restricted = dataclasses.replace(measured, restricted=True)
+    assert predict_track(FixedClassifier(), restricted).restricted

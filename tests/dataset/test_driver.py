@@ -9,6 +9,7 @@ from pxrdbench.dataset.driver import Run
 from pxrdbench.dataset.manifest import Manifest, ShardRecord
 from pxrdbench.dataset.plan import ShardPlan
 from pxrdbench.dataset.shard import ShardProgress
+from pxrdbench.errors import ShardError
 
 SHARD_SAMPLES = 100
 BYTES = 100_000
@@ -184,3 +185,98 @@ def test_interrupt_asks_once_and_gives_up_waiting(recipe, tmp_path, monkeypatch)
     assert sorted(crew.stopped) == [0, 1]
     assert plan.shards == 0
     assert steps[-1].phase == "stopping"
+
+
+class SilentCrew(ScriptedCrew):
+    """Workers below 100 say nothing; those that replace them do."""
+
+    def wait(self, streams):
+        return [stream for stream in streams if stream[0] >= 100]
+
+
+def test_silent_worker_loses_its_lease(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "_LEASE", 0.05)
+    crew = SilentCrew(lambda span: [finished(span)])
+    run, plan, _ = run_of(recipe, tmp_path, crew, total=500)
+    assert run.work(never) == "samples"
+    assert crew.replaced == 2
+    assert sorted(crew.written) == [0, 0, 1, 1, 2, 3, 4]
+    assert plan.samples == run.samples_new == 500
+
+
+def test_shard_that_ends_every_worker_ends_the_run(recipe, tmp_path):
+    crew = ScriptedCrew(
+        lambda span: [None] if span.index == 1 else [finished(span)], workers=2
+    )
+    run, *_ = run_of(recipe, tmp_path, crew, total=1000)
+    with pytest.raises(ShardError, match="shard-000001 lost 3 workers"):
+        run.work(never)
+    assert crew.replaced == 2
+
+
+def test_run_without_workers_waits_and_ends(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "_ALONE", 0.3)
+    crew = ScriptedCrew(None, workers=0)
+    run, _, steps = run_of(recipe, tmp_path, crew, total=1000)
+    with pytest.raises(ShardError, match="no worker for"):
+        run.work(never)
+    assert {step.phase for step in steps} == {"waiting"}
+
+
+def test_worker_that_comes_late_works(recipe, tmp_path):
+    crew = ScriptedCrew(lambda span: [finished(span)], workers=0)
+    crew.coming = [7]
+    run, plan, _ = run_of(recipe, tmp_path, crew, total=1000)
+    assert run.work(never) == "samples"
+    assert plan.samples == 1000
+
+
+class Consumer:
+    """A publisher whose consumer reads the oldest shard when it is asked."""
+
+    def __init__(self, shards):
+        self.there, self.patience = [], shards
+
+    def take(self, span, progress):
+        self.there += [progress.record] * (progress.record is not None)
+
+    def drop(self, span):
+        pass
+
+    def retire(self):
+        read, self.there = self.there[:1], self.there[1:]
+        return read
+
+
+def test_full_rolling_set_waits_for_its_consumer(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "_RETIRE_EVERY", 0.05)
+    monkeypatch.setattr(driver, "_PAUSE", 0.01)
+    crew = ScriptedCrew(lambda span: [finished(span)])
+    manifest = Manifest(recipe.card, SHARD_SAMPLES)
+    plan = ShardPlan(manifest, tmp_path, total_samples=1500, max_bytes=4 * BYTES)
+    plan.expect(BYTES / SHARD_SAMPLES)
+    steps = []
+    run = Run(
+        crew,
+        plan,
+        total_seconds=None,
+        tell=steps.append,
+        publisher=Consumer(1),
+        is_rolling=True,
+    )
+    assert run.work(never) == "samples"
+    assert (plan.samples, sorted(crew.written)) == (1500, list(range(15)))
+    assert max(step.bytes for step in steps) <= 4 * BYTES
+    assert "waiting" in {step.phase for step in steps}
+    assert all("size" not in step.ends for step in steps)
+
+
+def test_full_disk_in_a_worker_ends_the_run(recipe, tmp_path):
+    crew = ScriptedCrew(
+        lambda span: [
+            finished(span) if span.index < 3 else ShardProgress(5, 5, stopped="disk")
+        ]
+    )
+    run, plan, _ = run_of(recipe, tmp_path, crew, total=1000)
+    assert run.work(never) == "disk"
+    assert plan.samples == 300

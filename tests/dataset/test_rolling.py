@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from pxrdbench.dataset.batch import EndOfSource
 from pxrdbench.dataset.manifest import Manifest, ShardSpan
 from pxrdbench.dataset.plan import ShardPlan
 from pxrdbench.dataset.publisher import Publisher
 from pxrdbench.dataset.rolling import (
+    END_FILE,
     RollingSet,
     acknowledge,
     find_consumer,
@@ -185,6 +187,17 @@ def test_reader_waits_for_what_is_not_there_yet(recipe, folder):
         add_shard(recipe, folder, 3)
         assert np.array_equal(later.result().index, np.arange(350, 450))
     assert names_of(folder, "ack") == []
+
+
+def test_set_that_has_come_to_its_end_says_so(recipe, folder):
+    add_shard(recipe, folder, 3, 440)
+    open_store(folder).write(END_FILE, b'{"samples": 440}')
+    rolling = RollingSet(folder, patience=0.1)
+    assert len(rolling.batch(400, 40)) == 40
+    for start in (400, 440, 700):
+        with pytest.raises(EndOfSource) as caught:
+            rolling.batch(start, 41)
+        assert caught.value.length == 440
 
 
 def test_patience_of_a_reader_ends(folder):

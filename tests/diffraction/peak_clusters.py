@@ -20,7 +20,8 @@ def compare_clusters(crystal, ours, our_intensity, theirs, their_intensity):
     Returns:
         Largest relative deviation of a sum (infinite if one side has none, unless it
         is below the threshold), largest distance of angles where both have one peak
-        of one reflection [degrees], and the number of clusters that bins have parted.
+        of one reflection [degrees], and the angles of the clusters that bins have
+        parted.
     """
     angles = np.concatenate([ours, theirs])
     order = np.argsort(angles, kind="stable")
@@ -52,7 +53,7 @@ def compare_clusters(crystal, ours, our_intensity, theirs, their_intensity):
     for cluster in np.flatnonzero(distance > _SAME_PLACE):
         if _holds_several(crystal, first[cluster]):
             distance[cluster] = 0.0
-    return deviation.max(), distance.max(), int(parted.sum())
+    return deviation.max(), distance.max(), first[parted].tolist()
 
 
 def _holds_several(crystal, angle):

@@ -3,17 +3,29 @@ import pytest
 from random_crystals import TABLES, draw_site
 
 from pxrdbench.crystal.structure import WYCKOFF_LETTERS, CrystalBatch
+from pxrdbench.diffraction.corpus import (
+    draw_corpus,
+    find_wyckoff_position,
+    read_frozen_corpus,
+)
+from pxrdbench.diffraction.other_simulators import find_simulators
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.diffraction.speed import (
     benchmark_simulation,
+    benchmark_workers,
     compare_peaks,
-    draw_corpus,
-    find_wyckoff_position,
-    pymatgen_peaks,
-    read_frozen_corpus,
+    compare_totals,
 )
-from pxrdbench.errors import CrystalError
+from pxrdbench.diffraction.speed_measurement import benchmark_measurement
+from pxrdbench.diffraction.speed_picture import draw_benchmark
+from pxrdbench.errors import CrystalError, PatternError
+
+PYMATGEN = find_simulators()[0]
+
+
+def pymatgen_peaks(corpus, index):
+    return PYMATGEN.timed(corpus, index)[1]
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +96,54 @@ def test_benchmark_reports_times_and_accuracy(frozen):
     assert report["corpus"]["crystals"] == 4
     assert all(t > 0 for t in report["microseconds_per_pattern"].values())
     assert report["speed_over_pymatgen"]["peaks, paper, single"] > 50
+    rows = report["simulators"]
+    # pymatgen and gemmi use the tables that we do; others have their own.
+    assert rows["pymatgen"]["difference_percent_largest"] < 1e-2
+    assert rows["gemmi"]["difference_percent_largest"] < 1e-4
+    assert rows["gemmi"]["times_our_peaks"] > 10
+
+
+def test_every_program_computes_the_same_crystals():
+    """On drawn crystals of many groups; tables of its own leave some tenths of a %."""
+    corpus = draw_corpus(24, seed=5)
+    peaks = {
+        name: simulate_peaks(
+            corpus.crystals, 1.5406, scattering=name, precision="double"
+        )
+        for name in ("paper", "default")
+    }
+    for simulator in find_simulators():
+        for index in range(0, 24, 12 if simulator.every > 1 else 1):
+            _, lines = simulator.timed(corpus, index)
+            off = compare_totals(peaks[simulator.scattering], index, *lines)
+            assert off < (5.0 if simulator.every > 1 else 1e-2), simulator.name
+
+
+def test_totals_see_a_difference():
+    peaks = PeakBatch(np.array([10.0, 20.0]), np.array([1.0, 1.0]), np.array([0, 2]))
+    assert compare_totals(peaks, 0, peaks.two_theta, np.ones(2)) == 0.0
+    off = compare_totals(peaks, 0, peaks.two_theta, np.array([1.0, 3.0]))
+    assert off == pytest.approx(50.0)
+
+
+def test_workers_and_stages_are_timed(tmp_path):
+    workers = benchmark_workers(2, rounds=2)
+    assert set(workers["microseconds_per_pattern"]) == {"1", "2"}
+    measured = benchmark_measurement("rruff-paper", n=64, rounds=2)
+    parts = measured["microseconds_per_pattern"]
+    assert parts["complete"] > parts["plain"] > 0
+    assert measured["rate_over_plain"] == parts["plain"] / parts["complete"]
+    with pytest.raises(PatternError, match="unknown measurement"):
+        benchmark_measurement("rruf", n=8, rounds=1)
+    report = {
+        "microseconds_per_pattern": {"pymatgen peaks": 5e4, "render": 6.0},
+        "simulators": {"gemmi": {"microseconds_per_pattern": 2e3, "crystals": 4}},
+        "corpus": {"name": "none", "crystals": 4},
+        "measurement": measured,
+    }
+    for name in ("bench.svg", "bench.png"):
+        draw_benchmark(report, tmp_path / name)
+        assert (tmp_path / name).stat().st_size > 5000
 
 
 def test_drawn_corpus_is_the_same_in_pymatgen():

@@ -223,6 +223,26 @@ def test_options_that_cannot_be_are_refused(options, message):
         make_loader(MemorySource(), 8, **options)
 
 
+def test_pinned_batches_hold_the_same(folder, monkeypatch):
+    """Without an accelerator: what is copied, not where to."""
+    asked, empty = [], torch.empty
+
+    def unpinned(*shape, pin_memory=False, **options):
+        asked.append(pin_memory)
+        return empty(*shape, **options)
+
+    monkeypatch.setattr(torch, "empty", unpinned)
+    partial = Measurement((PartialRange((10, 20), (40, 60)),))
+    for source in (ShardSet(folder), ShardSet(folder, measurement=partial)):
+        # A batch of the end of one pass and the beginning of the next has two parts.
+        options = {"first_pattern": 1728, "seed": 3}
+        pinned = take(make_loader(source, 128, pin_memory=True, **options), 2)
+        plain = take(make_loader(source, 128, pin_memory=False, **options), 2)
+        same(pinned, plain)
+        assert (pinned[0].mask is None) == (plain[0].mask is None)
+    assert any(asked)
+
+
 @pytest.mark.gpu
 def test_batches_are_pinned_where_there_is_an_accelerator(folder):
     if not torch.cuda.is_available():

@@ -272,3 +272,23 @@ def test_archives_of_hard_cases(test_data):
     assert sum(any(s.b_iso > 0 for s in c.sites) for _, c in read) > 10
     reasons = [o.split(":")[0] for _, o in entries if isinstance(o, str)]
     assert "no valid CIF" not in reasons
+
+
+@pytest.mark.data
+def test_what_pymatgen_or_gemmi_read_by_themselves_is_read(test_data):
+    """Every 25th; docs/measure_import.py compares all 936 blocks."""
+    import importlib.util
+    from pathlib import Path
+
+    path = Path(__file__).parents[2] / "docs" / "measure_import.py"
+    spec = importlib.util.spec_from_file_location("measure_import", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    rows = [
+        row
+        for name in script.ARCHIVES
+        for place in find_cifs(test_data / "cifs" / f"{name}.zip")[::25]
+        for row in script.judge(place)
+    ]
+    assert sum(row[1] or row[2] for row in rows) > 30
+    assert [row for row in rows if (row[1] or row[2]) and row[3]] == []

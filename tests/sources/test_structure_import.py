@@ -321,6 +321,28 @@ def test_the_verb_and_a_prior_fitted_on_it(export, imported, tmp_path):
     assert "import (icsd)" in prior.source
 
 
+def test_a_prior_sees_the_statistics_part_of_an_import_only(tmp_path):
+    from pxrdbench.cli.app import app
+    from pxrdbench.crystal.prior import load_prior
+    from pxrdbench.dataset.split import load_table, split_digest
+
+    track = "open/structure-type"
+    names = [
+        load_table(track, part)["id"][0].as_py() for part in ("statistics", "test")
+    ]
+    rows = [f'{name},"{ROCK_SALT.to_cif()}"\n' for name in names]
+    (tmp_path / "t.csv").write_text("material_id,cif\n" + "".join(rows))
+    import_structures("mp", tmp_path / "t.csv", tmp_path / "o")
+    fit = ["prior", "fit", str(tmp_path / "o"), "--out", str(tmp_path / "p.npz")]
+    fit += ["--min-crystals", "1", "--track", track]
+    run = CliRunner().invoke(app, fit)
+    assert run.exit_code == 0, run.output
+    assert "fitted on 1 of 1 crystals" in run.output
+    prior = load_prior(tmp_path / "p.npz")
+    assert not prior.restricted
+    assert prior.split_digest == split_digest(track)
+
+
 @pytest.mark.data
 def test_the_icsd_fixtures_lose_no_entry(test_data, tmp_path):
     report = import_structures(

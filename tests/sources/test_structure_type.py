@@ -6,8 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
 
+from pxrdbench.crystal.structure import Crystal, Site
 from pxrdbench.errors import SourceError
 from pxrdbench.sources.structure_type import (
+    crystal_prototype,
     find_space_group,
     find_symmetry,
     label_space_group,
@@ -104,3 +106,55 @@ def test_atoms_on_top_of_each_other_give_no_label():
 def test_no_label(text):
     with pytest.raises(SourceError, match="no prototype label"):
         label_space_group(text)
+
+
+def of_crystal(structure: Structure) -> str:
+    return crystal_prototype(Crystal.from_pymatgen(structure))
+
+
+@settings(max_examples=10)
+@given(st.permutations(["Sr", "Ti", "O"]), st.integers(0, 3))
+def test_label_of_an_asymmetric_unit_is_that_of_the_structure(elements, n_swaps):
+    structure = perovskite(*elements)
+    # Equal counts of atoms are where the order of the elements would show.
+    for number in range(n_swaps):
+        structure.replace(number + 1, "Na")
+    assert of_crystal(structure) == prototype_label(structure)
+
+
+def test_mixed_and_partly_empty_sites_are_one_kind():
+    mixed = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.2), [{"Fe": 0.5, "Mg": 0.4}, "O"],
+        [[0, 0, 0], [0.5, 0.5, 0.5]],
+    )  # fmt: skip
+    assert of_crystal(mixed) == of_crystal(rock_salt())
+    charged = Structure.from_spacegroup(
+        "Fm-3m", Lattice.cubic(4.2), ["Na+", "Cl-"], [[0, 0, 0], [0.5, 0.5, 0.5]]
+    )
+    assert of_crystal(charged) == of_crystal(rock_salt())
+
+
+def test_more_kinds_of_atoms_than_letters_have_no_label():
+    names = "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co"
+    sites = tuple(
+        Site(name, "a", (0.01 * number, 0.02 * number, 0.03))
+        for number, name in enumerate(names.split())
+    )
+    many = Crystal(1, (9.0, 9.1, 9.2, 80.0, 85.0, 88.0), sites)
+    with pytest.raises(SourceError, match="27 kinds of atoms"):
+        crystal_prototype(many)
+    few = Crystal(1, many.lattice, sites[:12])
+    # Twelve kinds of one count: half a billion orders, and no wait.
+    assert crystal_prototype(few) == f"ABCDEFGHIJKL_aP12_1_{'_'.join('a' * 12)}"
+
+
+@pytest.mark.data
+def test_labels_of_real_crystals_are_those_of_pymatgen(test_data):
+    from pxrdbench.sources.materials_project import make_structures, read_table
+
+    table = read_table(test_data)
+    table = table.take(list(range(11, table.num_rows, 470)))
+    for name, structure in zip(
+        table["id"].to_pylist(), make_structures(table), strict=True
+    ):
+        assert of_crystal(structure) == prototype_label(structure), name
