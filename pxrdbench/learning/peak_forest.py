@@ -132,7 +132,7 @@ class PeakForest:
         left = np.concatenate([tree.children_left for tree in trees])
         # Only leaves answer: their rows are kept, the others are not.
         row = np.cumsum(left < 0) - 1
-        arrays = {
+        arrays: dict[str, np.ndarray] = {
             "offset": offset.astype(np.int64),
             "left": left.astype(np.int32),
             "right": np.concatenate([tree.children_right for tree in trees]).astype(
