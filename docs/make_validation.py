@@ -474,7 +474,9 @@ three widths, one B for all atoms, a scale and a straight line, so these rows te
 positions and relative intensities together with the sample: texture, impurities,
 absorption and counting noise are not modelled, and what their scans hold beside the
 mineral is not known to us. Rp is the sum of absolute differences over the sum of
-counts; the correlation is that of measured and calculated profile.
+counts; the correlation is that of measured and calculated profile. B may go from 0 to
+4 Å²; where it stands at a bound it has taken up what is not modelled. Cells are those
+of the samples, which need not be pure.
 
 {minerals}
 

@@ -151,7 +151,7 @@ def score_set(entries: Iterator[Labelled], classifiers: list[Any]) -> Result:
                 )
                 ranks.append(rank)
                 shares.append(share)
-            frequencies = getattr(classifiers[0].checkpoint, "class_frequencies", ())
+            frequencies = classifiers[0].checkpoint.class_frequencies
             if len(frequencies):
                 prior, _ = rank_truth(
                     entry, classifiers[0].space_groups, np.asarray(frequencies)

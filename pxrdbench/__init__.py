@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pxrdbench.crystal.structure import Site as Site
     from pxrdbench.dataset.batch import Batch as Batch
     from pxrdbench.dataset.recipe import Recipe as Recipe
+    from pxrdbench.dataset.rolling import RollingSet as RollingSet
+    from pxrdbench.dataset.rolling import acknowledge as acknowledge
     from pxrdbench.dataset.shard_set import ShardSet as ShardSet
     from pxrdbench.dataset.split import load_track as load_track
     from pxrdbench.dataset.split_loader import load_split as load_split
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from pxrdbench.diffraction.profile import Broadening as Broadening
     from pxrdbench.diffraction.profile import render as render
     from pxrdbench.errors import PxrdbenchError as PxrdbenchError
+    from pxrdbench.factory.stream import RayStream as RayStream
     from pxrdbench.learning.loader import make_loader as make_loader
     from pxrdbench.learning.prediction import Prediction as Prediction
     from pxrdbench.learning.prediction import predict as predict
@@ -49,6 +52,7 @@ __version__ = "0.1.0"
 
 # Name that a user types -> the module it lives in.
 _HOME = {
+    "acknowledge": "dataset.rolling",
     "Batch": "dataset.batch",
     "Broadening": "diffraction.profile",
     "build_model": "learning.registry",
@@ -69,9 +73,11 @@ _HOME = {
     "Prior": "crystal.prior",
     "PxrdbenchError": "errors",
     "Radiation": "diffraction.pattern",
+    "RayStream": "factory.stream",
     "read_scan": "sources.scans",
     "Recipe": "dataset.recipe",
     "render": "diffraction.profile",
+    "RollingSet": "dataset.rolling",
     "ShardSet": "dataset.shard_set",
     "simulate_peaks": "diffraction.peaks",
     "Site": "crystal.structure",

@@ -9,11 +9,12 @@ works, so that other programs on the machine disturb little; wall rates stand be
 
 import argparse
 import json
-import os
 import resource
 import tempfile
 import time
 from pathlib import Path
+
+from ray_processes import find_descendants
 
 from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.shard import draw_block
@@ -33,25 +34,6 @@ def draw_here(recipe, samples):
     return done / (time.process_time() - cpu), done / (time.perf_counter() - wall)
 
 
-def find_children(command):
-    """Workers of this process's Ray, by the beginning of their command line."""
-    parents, found = {}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            stat = (folder / "stat").read_text().rpartition(")")[2].split()
-            parents[int(folder.name)] = int(stat[1])
-            if (folder / "cmdline").read_bytes().startswith(command):
-                found.append((int(folder.name), int(stat[11]) + int(stat[12])))
-        except OSError:
-            continue
-
-    def is_ours(pid):
-        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
-
-    ticks = os.sysconf("SC_CLK_TCK")
-    return {pid: time_ / ticks for pid, time_ in found if is_ours(pid)}
-
-
 def write_with_ray(recipe, workers, seconds):
     """Samples per second of the workers' CPU time, and of wall time, by Ray workers.
 
@@ -62,7 +44,7 @@ def write_with_ray(recipe, workers, seconds):
 
     def note(progress):
         if progress.phase == "running":
-            cpu = find_children(b"ray::ShardWorker")
+            cpu = find_descendants(b"ray::ShardWorker")
             notes.append((progress.samples, sum(cpu.values()), progress.seconds))
 
     with tempfile.TemporaryDirectory() as folder:

@@ -57,9 +57,7 @@ def test_bench_stream_times_every_stage(tmp_path):
 
 def test_bench_alone_is_that_of_the_simulator(monkeypatch):
     seen = []
-    monkeypatch.setattr(
-        "pxrdbench.cli.verbs.run_bench", lambda *args, **_: seen.append(args)
-    )
+    monkeypatch.setattr("pxrdbench.cli.bench_app._bench", lambda *a: seen.append(a))
     assert runner.invoke(app, ["bench", "--crystals", "7"]).exit_code == 0
     assert seen[0][0] == 7
 

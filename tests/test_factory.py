@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from measure_kills import run_killed
+from ray_processes import find_descendants
 
 from pxrdbench.dataset.manifest import Manifest
 from pxrdbench.dataset.packing import pack_peaks
@@ -210,32 +211,13 @@ def test_error_in_a_worker_arrives(recipe, ray_session, tmp_path):
         generate(config, remove_folder)
 
 
-def find_workers():
-    """Processes of workers that descend from this one."""
-    parents, workers = {}, []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int(
-                (folder / "stat").read_text().rpartition(")")[2].split()[1]
-            )
-            if (folder / "cmdline").read_bytes().startswith(b"ray::ShardWorker"):
-                workers.append(int(folder.name))
-        except OSError:  # it has ended meanwhile
-            continue
-
-    def is_ours(pid):
-        return pid == os.getpid() or (pid in parents and is_ours(parents[pid]))
-
-    return [pid for pid in workers if is_ours(pid)]
-
-
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
 def test_dead_worker_is_replaced(recipe, ray_session, two_workers, tmp_path):
     killed = []
 
     def kill_one(progress):
         if progress.phase == "running" and not killed:
-            killed.append(find_workers()[0])
+            killed.append(next(iter(find_descendants(b"ray::ShardWorker"))))
             os.kill(killed[0], signal.SIGKILL)
 
     config = GenerateConfig(

@@ -6,7 +6,6 @@ A source is the folder or table of Materials Project crystals (see
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -97,9 +96,9 @@ def load_real_crystals(
 
 
 def _read_import(folder: Path) -> tuple[CrystalBatch, list[str]]:
-    # Found by name: it brings readers of whole databases.
-    source = import_module("pxrdbench.sources.structure_import")
-    crystals, table = source.load_import(folder)
+    from pxrdbench.sources.structure_import import load_import
+
+    crystals, table = load_import(folder)
     return crystals, [str(name) for name in table["id"].to_pylist()]
 
 

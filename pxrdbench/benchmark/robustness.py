@@ -7,11 +7,9 @@ drawn (texture, thermal motion, strained cells) need the crystals themselves.
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -24,6 +22,12 @@ from pxrdbench.benchmark.effect_levels import (
 )
 from pxrdbench.benchmark.evaluation import ModelDescription, describe_model
 from pxrdbench.benchmark.intervals import ClusterBootstrap, Estimate
+from pxrdbench.benchmark.robustness_record import (
+    Curve,
+    LevelResult,
+    Robustness,
+    read_robustness,
+)
 from pxrdbench.benchmark.track_input import (
     TrackInput,
     move_peaks,
@@ -31,7 +35,7 @@ from pxrdbench.benchmark.track_input import (
 )
 from pxrdbench.crystal.batches import take_crystals
 from pxrdbench.crystal.structure import CrystalBatch
-from pxrdbench.dataset.split import TrackPart
+from pxrdbench.dataset.split import MeasuredPart, TrackPart
 from pxrdbench.diffraction.effect import Effect, Samples
 from pxrdbench.diffraction.line_lists import gather_lists
 from pxrdbench.diffraction.measurement import Measurement
@@ -42,7 +46,14 @@ from pxrdbench.errors import EvaluationError
 if TYPE_CHECKING:  # imports torch
     from pxrdbench.learning.registry import Classifier
 
-FORMAT, FORMAT_VERSION = "pxrdbench.robustness", 1
+__all__ = [
+    "Curve",
+    "LevelResult",
+    "Robustness",
+    "measure_robustness",
+    "read_robustness",
+]
+
 DEFAULT_CRYSTALS = 500
 # Impurities come from so many other crystals of the track.
 _POOL = 200
@@ -52,72 +63,9 @@ _MARGIN = 2.0  # degrees beyond the grid whose tails reach in, as in the tracks
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class LevelResult:
-    """A model at one strength of one effect.
-
-    Attributes:
-        level: Strength, in the unit of the curve.
-        top_1: Accuracy.
-        loss: Accuracy without the effect minus accuracy with it, paired.
-        top_5: Accuracy of the first five guesses.
-    """
-
-    level: float
-    top_1: Estimate
-    loss: Estimate
-    top_5: Estimate
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A model under one effect; see ``effect_levels`` for what the levels are."""
-
-    effect: str
-    title: str
-    unit: str
-    levels: tuple[LevelResult, ...]
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """A model under every effect.
-
-    Attributes:
-        model: ``name`` and ``digest``.
-        track: ``name``, ``part``, ``version``, ``digest``.
-        crystals: How many of the part were used.
-        seed: Of the effects' random numbers.
-        top_1: Accuracy without any effect.
-        top_5: Likewise.
-        curves: One an effect.
-    """
-
-    model: Mapping[str, str]
-    track: Mapping[str, str]
-    crystals: int
-    seed: int
-    top_1: Estimate
-    top_5: Estimate
-    curves: tuple[Curve, ...]
-
-    def to_json(self) -> str:
-        """Write as JSON: equal results give equal text."""
-        record = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self)}
-        return json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-    def write(self, path: Path | str) -> None:
-        """Write to a JSON file, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(self.to_json(), encoding="utf-8")
-        part.replace(path)
-
-
 def measure_robustness(
     classifier: "Classifier",
-    track: TrackPart,
+    track: TrackPart | MeasuredPart,
     description: ModelDescription | None = None,
     *,
     count: int = DEFAULT_CRYSTALS,
@@ -140,8 +88,14 @@ def measure_robustness(
         on_progress: Called with patterns done and patterns in total.
 
     Raises:
-        EvaluationError: If an effect is unknown or needs crystals that are not there.
+        EvaluationError: If an effect is unknown or needs crystals that are not there,
+            or the track's patterns were measured once and for all.
     """
+    if isinstance(track, MeasuredPart):
+        raise EvaluationError(
+            f"{track.name} holds measured patterns, which cannot be measured worse: "
+            "take a track of crystals"
+        )
     known = describe_model(classifier) if description is None else description
     definitions = choose_curves(effects, with_crystals=crystals is not None)
     bench = _Bench.prepare(classifier, track, known, count, crystals, seed)
@@ -363,50 +317,3 @@ class _Bench:
         if found is None:
             raise EvaluationError("no crystal to judge")
         return found
-
-
-def read_robustness(path: Path | str) -> Robustness:
-    """Read what `Robustness.write` wrote.
-
-    Raises:
-        EvaluationError: If it is missing or wrong.
-    """
-    path = Path(path)
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if (record["format"], record["format_version"]) != (FORMAT, FORMAT_VERSION):
-            raise EvaluationError(f"{path} is no {FORMAT} of version {FORMAT_VERSION}")
-
-        def estimate(item: Any) -> Estimate:
-            return Estimate.from_dict(item, str(path))
-
-        curves = tuple(
-            Curve(
-                curve["effect"],
-                curve["title"],
-                curve["unit"],
-                tuple(
-                    LevelResult(
-                        float(item["level"]),
-                        estimate(item["top_1"]),
-                        estimate(item["loss"]),
-                        estimate(item["top_5"]),
-                    )
-                    for item in curve["levels"]
-                ),
-            )
-            for curve in record["curves"]
-        )
-        return Robustness(
-            record["model"],
-            record["track"],
-            int(record["crystals"]),
-            int(record["seed"]),
-            estimate(record["top_1"]),
-            estimate(record["top_5"]),
-            curves,
-        )
-    except EvaluationError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read: {error}") from error

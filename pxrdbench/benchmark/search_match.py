@@ -248,6 +248,7 @@ def predict_search_match(
     known: SearchMatch,
     *,
     source: str,
+    restricted: bool = False,
     provenance: dict[str, Any] | None = None,
 ) -> Predictions:
     """Predict a part of a track by recognition alone: a row of a leaderboard.
@@ -257,6 +258,7 @@ def predict_search_match(
             it has none.
         known: The crystals to recognise.
         source: Whose crystals those are.
+        restricted: Whether those are licensed.
         provenance: More to write down.
     """
     logits = known.score_profiles(profiles_of(track, known.settings))
@@ -271,7 +273,7 @@ def predict_search_match(
         track_digest=track.digest,
         model_name=f"search-match-{known.k}",
         class_frequencies=counts / counts.sum(),
-        restricted=track.restricted,
+        restricted=restricted,
         provenance={
             "known crystals": f"{len(known):,} of {source}",
             "neighbours": str(known.k),

@@ -86,17 +86,20 @@ def import_crystals(
         ordered=ordered,
         same_group=same_group,
     )
-    start = time.monotonic()
     with live_line("import") as line:
-        first: list[int] = []
+        # Files done and the clock when the first file came: starting takes seconds.
+        began: list[tuple[int, float]] = []
 
         def tell(done: int, total: int, cpu: float) -> None:
-            first[:] = first or [done]
-            now = done - first[0]
-            rate = now / max(time.monotonic() - start, 1e-9)
-            left = f", {format_seconds((total - done) / rate)} left" if rate else ""
-            speed = f"  {now / cpu:.1f} a second and core" if cpu > 0.0 else ""
-            line(f"{done:,} of {total:,} files{speed}{left}", done / max(total, 1))
+            if cpu > 0.0 and not began:
+                began.append((done, time.monotonic()))
+            now = done - began[0][0] if began else 0
+            text = f"{done:,} of {total:,} files"
+            if now >= 20:
+                rate = now / max(time.monotonic() - began[0][1], 1e-9)
+                left = format_seconds((total - done) / rate)
+                text += f"  {rate:.1f} a second, {left} left"
+            line(text, done / max(total, 1))
 
         report = import_structures(
             kind.value,

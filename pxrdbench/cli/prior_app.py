@@ -78,6 +78,8 @@ def fit(
         crystals, source, is_licensed = imported
         restricted = restricted or is_licensed
     else:
+        if cif and not restricted:
+            restricted = _is_licensed(structures)
         track = None if cif else track or "open/structure-type"
         crystals, source = _read(structures, track, workers)
     prior, report = fit_prior(
@@ -274,6 +276,16 @@ def check(
             f"sample {wrong.index}: drawn in {wrong.space_group}, found "
             f"{wrong.found}{cell}"
         )
+
+
+def _is_licensed(structures: Path) -> bool:
+    """Whether a folder of CIFs holds entries of the ICSD; if so, say what follows."""
+    from pxrdbench.sources.cif import find_licensed
+
+    name = find_licensed(structures)
+    if name:
+        console.print(f"{name} is of the ICSD: the prior is [bold]restricted[/]")
+    return bool(name)
 
 
 def _read_import(

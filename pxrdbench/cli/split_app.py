@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pxrdbench.benchmark.leakage_report import KnownPeaks
 
 split_app = typer.Typer(help="Tracks: frozen splits of real crystals.")
+build_app = typer.Typer(help="Build tracks from data that cannot be shipped.")
+split_app.add_typer(build_app, name="build", no_args_is_help=True)
 TrackArgument = Annotated[
     str, typer.Argument(help="Name of a track, or folder of one built here.")
 ]
@@ -75,6 +77,21 @@ def split_export(
     card = export_track(track, out)
     console.print(f"{card.title}: {card.rows:,} rows → {out}")
     console.print(f'datasets.load_dataset("{out}") opens it')
+
+
+@split_app.command("check")
+def split_check(track: TrackArgument) -> None:
+    """Render the frozen patterns, and compare with those that were published."""
+    from pxrdbench.dataset.pattern_digest import check_patterns
+    from pxrdbench.dataset.split import find_track, load_record
+
+    found = find_track(track)
+    for part in load_record(found)["frozen_parts"]:
+        with live_line("check") as line:
+            line(f"{track} {part}")
+            same = check_patterns(found, part)
+        told = "to the last bit" if same else "within the tolerance of other machines"
+        console.print(f"[green]sound[/]: {track} {part}, the same {told}")
 
 
 @split_app.command("audit")
@@ -180,3 +197,81 @@ def _percent(estimate: dict[str, float] | None) -> str:
         return "–"
     value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+@build_app.command("icsd")
+def build_icsd(
+    imported: Annotated[
+        Path, typer.Argument(help="Folder that `pxrdbench import icsd` wrote.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for both tracks.")],
+) -> None:
+    """Build icsd/random and icsd/structure-type from an import."""
+    from pxrdbench.dataset.track_icsd import build_icsd_tracks
+
+    with live_line("simulate") as line:
+        records = build_icsd_tracks(
+            imported,
+            out,
+            lambda done, total: line(f"{done:,} of {total:,}", done / max(total, 1)),
+        )
+    _print_built(records, out)
+
+
+@build_app.command("rruff")
+def build_rruff(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of RRUFF's archives, those of DIF files too.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder for both tracks.")],
+    processed: Annotated[
+        bool, typer.Option("--processed", help="Patterns without background.")
+    ] = False,
+) -> None:
+    """Build rruff/all and rruff/clean from RRUFF's downloads."""
+    from pxrdbench.dataset.track_rruff import build_rruff_tracks
+
+    with live_line("read") as line:
+        records = build_rruff_tracks(
+            folder,
+            out,
+            "processed" if processed else "raw",
+            lambda done, total: line(f"{done:,} of {total:,}", done / max(total, 1)),
+        )
+    _print_built(records, out)
+
+
+@build_app.command("compare")
+def build_compare(
+    first: Annotated[Path, typer.Argument(help="public.json of one licence holder.")],
+    second: Annotated[Path, typer.Argument(help="public.json of another.")],
+) -> None:
+    """Say whether two public forms are of one and the same track."""
+    import json
+
+    from pxrdbench.dataset.public_form import compare_public_forms
+    from pxrdbench.errors import SplitError
+
+    try:
+        forms = [json.loads(path.read_text("utf-8")) for path in (first, second)]
+        found = compare_public_forms(*forms)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SplitError(f"these are not two public forms: {error!r}") from error
+    for sentence in found:
+        console.print(sentence)
+    if found:
+        raise typer.Exit(1)
+    console.print(f"[green]the same[/]: {forms[0]['split_digest']}")
+
+
+def _print_built(records: list[dict[str, Any]], out: Path) -> None:
+    columns = ("track", "part", "crystals", "types", "groups", "frozen")
+    table = make_table("Built", columns)
+    for record in records:
+        _add_parts(table, record["name"], record)
+    console.print(table)
+    for record in records:
+        folder = out / record["name"].replace("/", "-")
+        for reason, count in record["left_out"].items():
+            console.print(f"{record['name']} left out: {count:,} — {reason}")
+        console.print(f"{record['name']}: {folder}, digest {record['split_digest']}")

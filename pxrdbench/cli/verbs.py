@@ -1,8 +1,8 @@
 """What each verb does and shows, once its options are parsed."""
 
 import sys
-import time
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from pxrdbench.cli.display import (
@@ -119,19 +119,22 @@ def run_evaluate(
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
     from pxrdbench.benchmark.foreign_model import evaluate_file
+    from pxrdbench.dataset.split import find_track, load_track
 
+    # A folder that the user names may hold a track; a file may not name a folder.
+    loaded = load_track(find_track(track), part)
     # Beside the model, or here where it is no file.
-    name = Path(track).name if Path(track).is_dir() else track.replace("/", "-")
-    folder = out or Path(weights or model).parent / "eval" / name
+    beside = Path(weights or model).parent / "eval"
+    folder = out or beside / loaded.name.replace("/", "-")
     seen: list[tuple[int, float]] = []
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
-            seen.append((done, time.perf_counter()))
+            seen.append((done, perf_counter()))
             line(f"{track}  {done:,} of {total:,} patterns", done / total)
 
         evaluation = evaluate_file(
-            model, track, part, folder, weights=weights, on_progress=show
+            model, loaded, part, folder, weights=weights, on_progress=show
         )
     print_evaluation(evaluation)
     _print_speed(seen, Path(weights or model))

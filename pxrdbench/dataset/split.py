@@ -250,7 +250,7 @@ def _load_measured(
     with np.load(track_folder(track) / "patterns.npz", allow_pickle=False) as arrays:
         if part not in arrays.files:
             raise SplitError(f"{record['name']} holds no patterns of part {part!r}")
-        steps = arrays[part]
+        steps, packed = arrays[part], arrays[f"{part}.mask"]
     grid = record["grid"]
     return MeasuredPart(
         name=record["name"],
@@ -261,6 +261,7 @@ def _load_measured(
         space_group=table["space_group"].to_numpy().astype(np.int16),
         structure_type=tuple(table["mineral"].to_pylist()),
         intensity=steps.astype(np.float32) / np.float32(np.iinfo(steps.dtype).max),
+        mask=np.unpackbits(packed, axis=1, count=grid["points"]).astype(bool),
         grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
         radiation=Radiation.parse(record["radiation"]),
         restricted=True,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int16, Int64
+from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
@@ -111,6 +111,7 @@ class MeasuredPart:
         grid: Angles of the patterns.
         radiation: What they were measured with.
         restricted: Whether they must stay where they are.
+        mask: Points that were measured; the others are zero. None if all were.
     """
 
     name: str
@@ -124,6 +125,7 @@ class MeasuredPart:
     grid: TwoThetaGrid
     radiation: Radiation
     restricted: bool = False
+    mask: Bool[np.ndarray, "patterns points"] | None = None
     # Nobody knows the reflections of a measured pattern.
     peaks: None = None
 
@@ -173,6 +175,7 @@ class MeasuredPart:
             crystallite_size_nm=np.full(len(rows), np.nan),  # nobody knows it
             index=rows,
             ids=tuple(self.ids[row] for row in rows),
+            mask=None if self.mask is None else self.mask[rows],
         )
 
 

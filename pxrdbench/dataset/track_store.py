@@ -178,6 +178,8 @@ def write_columns(columns: Columns, path: Path) -> None:
         "space_group": pyarrow.int16(),
         "aflow_space_group": pyarrow.int16(),
         "loose_space_group": pyarrow.int16(),
+        "space_group_found": pyarrow.int16(),
+        "is_disordered": pyarrow.bool_(),
         "is_type_in_statistics": pyarrow.bool_(),
         "crystallite_size_nm": pyarrow.float64(),
     }

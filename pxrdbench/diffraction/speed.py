@@ -30,8 +30,8 @@ from pxrdbench.errors import PatternError
 
 Stage = Callable[[], object]
 
-# What a worker does at a time: patterns that a second-level cache nearly holds.
-_WORKER_BATCH, _ROUND_BATCHES = 64, 8
+# Patterns that a worker makes at a time, and how often in a round.
+_WORKER_BATCH, _ROUND_BATCHES = 128, 4
 
 
 def benchmark_simulation(
@@ -181,7 +181,7 @@ def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Stage]:
     }
 
 
-def benchmark_workers(n_workers: int, *, rounds: int = 12) -> dict[str, Any]:
+def benchmark_workers(n_workers: int, *, rounds: int = 25) -> dict[str, Any]:
     """CPU time a pattern of one thread alone and of several at once, interleaved.
 
     Each thread draws crystals, simulates and renders; kernels release the interpreter.

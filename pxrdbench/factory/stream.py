@@ -45,13 +45,20 @@ class _StreamWorker:
     def __init__(self, recipe: Recipe, chunk_samples: int) -> None:
         self._recipe = recipe
         self._chunk_samples = chunk_samples
+        self._made = 0
+
+    def made(self) -> int:
+        """Chunks made so far, fetched or not."""
+        return self._made
 
     def chunks(self, first: int, step: int) -> Iterator[Block]:
         """Chunks first, first + step, … without end."""
         number = first
         while True:
             start = number * self._chunk_samples
-            yield draw_block(self._recipe, start, self._chunk_samples)[0]
+            block, _ = draw_block(self._recipe, start, self._chunk_samples)
+            self._made += 1
+            yield block
             number += step
 
 
@@ -260,9 +267,9 @@ class _Lane:
         self._ray.kill(self._actor)
 
     def _begin(self) -> None:
-        self._actor = self._ray.remote(num_cpus=1)(_StreamWorker).remote(
-            *self._arguments
-        )
+        # The second thread answers questions; the first one makes chunks.
+        remote_class = self._ray.remote(num_cpus=1, max_concurrency=2)(_StreamWorker)
+        self._actor = remote_class.remote(*self._arguments)
         self._stream = self._actor.chunks.options(
             num_returns="streaming",
             _generator_backpressure_num_objects=self._ahead,

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float64
 from pxrdbench.crystal.extinction_symbols import load_extinction_symbols
 from pxrdbench.crystal.symmetry import crystal_system, space_group_symbol
 from pxrdbench.diffraction.radiation import Radiation
-from pxrdbench.errors import ModelError, SourceError
+from pxrdbench.errors import ModelError, PxrdbenchError, SourceError
 from pxrdbench.learning.scan_input import InputContract, PreparedScan, prepare_scan
 from pxrdbench.sources.scans_pattern import MeasuredPattern, make_pattern
 
@@ -263,10 +263,18 @@ def _load_model(path: Path, _changed: int) -> "CheckpointClassifier":
 
 def contract_of(classifier: "CheckpointClassifier") -> InputContract:
     """What the patterns looked like that a model learnt from."""
+    from pxrdbench.learning.mixture import find_mixed_measurement
+
     checkpoint = classifier.checkpoint
-    return InputContract.of(
-        checkpoint.grid, checkpoint.radiation, getattr(checkpoint, "measurement", ())
-    )
+    effects: set[str] = set()
+    for name in checkpoint.measurement:
+        try:
+            measurement = find_mixed_measurement(name)
+        except PxrdbenchError:
+            continue  # of a newer version, or somebody's own
+        if measurement is not None:
+            effects |= {type(effect).__name__ for effect in measurement.effects}
+    return InputContract.of(checkpoint.grid, checkpoint.radiation, effects)
 
 
 def predict_scan_logits(
@@ -274,12 +282,8 @@ def predict_scan_logits(
 ) -> Float64[np.ndarray, "batch classes"]:
     """Calibrated logits of prepared scans."""
     intensity = np.stack([scan.intensity for scan in scans])
-    if getattr(classifier.checkpoint, "mask", False):
-        mask = np.stack([scan.is_measured for scan in scans])
-        logits = classifier.predict(intensity, mask)
-    else:
-        logits = classifier.predict(intensity)
-    return logits.astype(np.float64)
+    mask = np.stack([scan.is_measured for scan in scans])
+    return classifier.predict(intensity, mask).astype(np.float64)
 
 
 def to_probabilities(

@@ -10,6 +10,7 @@ factor at equal d changes their ratios by a fifth at most.
 """
 
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ _HUMP_SHARE = 0.3
 # Kα2 that comes off must not leave holes of more than this part of what remains: with
 # it 0.000 to 0.02, without it 0.05 to 0.4 for nine patterns of ten of `laboratory`.
 _HOLES = 0.025
-_SMOOTH = 9
+_SMOOTH = 0.09  # [degrees]
 _NOISE_FLOOR = 3.0
 # Second lines are told apart from first ones where they are this far off [degrees].
 _RESOLVED = 0.12
@@ -57,16 +58,16 @@ class InputContract:
 
     @classmethod
     def of(
-        cls, grid: TwoThetaGrid, radiation: Radiation, measurement: tuple[str, ...]
+        cls, grid: TwoThetaGrid, radiation: Radiation, effects: Collection[str]
     ) -> "InputContract":
         """Take it from what a checkpoint says of its training.
 
         Args:
             grid: Of the checkpoint.
             radiation: Of the checkpoint's peaks.
-            measurement: Names of the effects in training.
+            effects: Names of the effects in training.
         """
-        if _SECOND_LINE in measurement and len(radiation.lines) == 1:
+        if _SECOND_LINE in effects and len(radiation.lines) == 1:
             radiation = next(
                 (
                     Radiation(lines, name)
@@ -76,7 +77,7 @@ class InputContract:
                 ),
                 radiation,
             )
-        return cls(grid, radiation, bool(_BACKGROUNDS & set(measurement)))
+        return cls(grid, radiation, bool(_BACKGROUNDS & set(effects)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +127,7 @@ def prepare_scan(
         )
     baseline = find_baseline(scan, is_measured, grid)
     net = np.where(is_measured, scan - baseline, 0.0)
-    peaks = find_peaks(net, is_measured)
+    peaks = find_peaks(net, is_measured, grid)
     if not len(peaks.places):
         raise SourceError(
             f"{pattern.name}: no line rises above background and noise between "
@@ -296,9 +297,10 @@ def strip_second_line(
         result[point] -= intensities * max(before, 0.0)
     shift = np.degrees(2.0 * np.tan(np.radians(angles / 2))) * (wavelengths - 1.0)
     is_resolved = shift > _RESOLVED
-    smooth = np.convolve(result, np.full(_SMOOTH, 1.0 / _SMOOTH), mode="same")
+    width = max(3, round(_SMOOTH / (angles[1] - angles[0])))
+    smooth = np.convolve(result, np.full(width, 1.0 / width), mode="same")
     # Three standard deviations; of two equal ones the median difference is 0.954.
-    noise = 3.0 / 0.954 * float(np.median(np.abs(np.diff(smooth[::_SMOOTH]))))
+    noise = 3.0 / 0.954 * float(np.median(np.abs(np.diff(smooth[::width]))))
     holes = -(smooth + noise).clip(None, 0.0)[is_resolved].sum()
     rest = (smooth - noise).clip(0.0)[is_resolved].sum()
     return None if holes > _HOLES * max(rest, 1e-12) else result

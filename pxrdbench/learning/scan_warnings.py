@@ -15,7 +15,7 @@ _SIGNIFICANT = 5.0
 _FAINT = 0.01
 # Median of |a - b| over the standard deviation of a, both normal.
 _MEDIAN_TO_DEVIATION = 0.954
-_SMOOTH = 5
+_SMOOTH = 0.05  # [degrees]
 # Less of a model's range than this is a short one.
 _SHORT = 0.7
 # Points in a row at exactly the highest count.
@@ -42,7 +42,9 @@ class Peaks:
 
 
 def find_peaks(
-    net: Float64[np.ndarray, " points"], is_measured: Bool[np.ndarray, " points"]
+    net: Float64[np.ndarray, " points"],
+    is_measured: Bool[np.ndarray, " points"],
+    grid: TwoThetaGrid,
 ) -> Peaks:
     """Find lines that stand out of the noise of a scan without background."""
     from scipy.signal import find_peaks as find_maxima
@@ -51,9 +53,10 @@ def find_peaks(
     steps = np.abs(np.diff(net))[is_measured[1:] & is_measured[:-1]]
     steps = steps[steps > 0.0]
     noise = float(np.median(steps)) / _MEDIAN_TO_DEVIATION if len(steps) else 0.0
-    smooth = np.convolve(net, np.full(_SMOOTH, 1.0 / _SMOOTH), mode="same")
-    floor = max(_SIGNIFICANT * noise / np.sqrt(_SMOOTH), _FAINT * float(smooth.max()))
-    places, _ = find_maxima(smooth, height=floor, prominence=floor, distance=5)
+    points = max(3, round(_SMOOTH / grid.step))
+    smooth = np.convolve(net, np.full(points, 1.0 / points), mode="same")
+    floor = max(_SIGNIFICANT * noise / np.sqrt(points), _FAINT * float(smooth.max()))
+    places, _ = find_maxima(smooth, height=floor, prominence=floor, distance=points)
     widths = peak_widths(smooth, places, rel_height=0.5)[0] if len(places) else []
     return Peaks(places, smooth[places], np.asarray(widths, np.float64), noise)
 

@@ -5,6 +5,7 @@ fails; spglib then finds the symmetry of what was read. An entry that cannot be 
 is left out with its reason, and costs nothing but itself.
 """
 
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -161,6 +162,25 @@ def find_cifs(
         else:
             raise SourceError(f"{root} is no folder, zip archive or .cif file")
     return places
+
+
+_ICSD = re.compile(r"(?im)^data_\d+-ICSD\b|^_database_code_ICSD\s+['\"]?\d")
+_OPEN = re.compile(r"(?im)^_(?:cod_database_code|database_code_amcsd)\s+['\"]?\d")
+
+
+def find_licensed(paths: str | Path | Sequence[str | Path]) -> str:
+    """Name the first file that says it is an entry of the ICSD; "" if none does.
+
+    Open databases quote the ICSD's code now and then: their own code tells them apart.
+    """
+    for file, member, name in find_cifs(paths):
+        try:
+            text = read_text(file, member)
+        except (OSError, zipfile.BadZipFile, RuntimeError, SourceError):
+            continue  # whoever reads it in earnest will say why it cannot be read
+        if _ICSD.search(text) and not _OPEN.search(text):
+            return name
+    return ""
 
 
 def _members(file: Path) -> list[tuple[str, str, str]]:

@@ -4,11 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import add_gaussians, add_pseudo_voigts
 
+from pxrdbench.diffraction.measurement import OWN_ROUGHNESS, TRACE_ROUGHNESS
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.diffraction.profile import (
     DEFAULT_CRYSTALLITE_SIZE_NM,
     Broadening,
     render,
+    render_roughly,
 )
 from pxrdbench.errors import PatternError
 
@@ -198,6 +200,33 @@ def test_fixed_lorentz_share_is_kept():
         gauss *= np.sqrt(4 * np.log(2) / np.pi)
         exact = area @ (share * lorentz + (1 - share) * gauss)
         assert np.abs(pattern - exact / exact.max()).max() < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("roughness", "bound"),
+    # An impurity is at most a twentieth of a pattern: together within 1e-3.
+    [(1.0, 5e-4), (OWN_ROUGHNESS, 8e-4), (TRACE_ROUGHNESS, 4e-3)],
+)
+def test_rough_profiles_keep_their_bounds(roughness, bound):
+    rng = np.random.default_rng(11)
+    x, area = draw_list(rng, 600, 4.0, 91.0)
+    for u, w in ((0.0, 1e-4), (0.02, 0.02), (0.04, 0.04)):
+        widths = Broadening(u=u, w=w, lorentz_share=0.7)
+        pattern = render_roughly(make_peaks((x, area)), GRID, None, widths, roughness)
+        fwhm = np.sqrt(u * np.tan(np.radians(x / 2)) ** 2 + w)[:, None]
+        d = (GRID.angles() - x[:, None]) / fwhm
+        lorentz = 2 / np.pi / (1 + 4 * d**2)
+        gauss = np.sqrt(4 * np.log(2) / np.pi) * np.exp(-4 * np.log(2) * d**2)
+        exact = area @ ((0.7 * lorentz + 0.3 * gauss) / fwhm)
+        assert np.abs(pattern[0] - exact / exact.max()).max() < bound
+
+
+def test_strong_peak_beyond_the_grid_does_not_hide_the_others():
+    peaks = make_peaks(([20.0, 120.0], [1.0, 1e9]))
+    for broadening in (None, Broadening(w=0.01)):
+        pattern = render(peaks, GRID, 50.0, broadening=broadening)[0]
+        assert pattern[1500] == 1.0
+        assert pattern[4000] < 1e-6
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from pxrdbench.crystal.structure import Crystal, Site
 from pxrdbench.errors import SourceError
 from pxrdbench.sources import structure_import
+from pxrdbench.sources.cif import find_licensed
 from pxrdbench.sources.import_entry import (
     CifTask,
     ImportEntry,
@@ -159,6 +160,15 @@ def test_icsd_files_under_another_name_are_restricted_too(export, tmp_path):
     report = import_structures("cif", export / "cif", tmp_path / "o", workers=1)
     assert report.restricted
     assert (tmp_path / "o" / ".gitignore").is_file()
+
+
+def test_icsd_entries_are_told_from_those_of_open_databases(export, tmp_path):
+    assert find_licensed(export) == "b/5"
+    assert find_licensed(export / "cif" / "2.cif") == "2"
+    quoted = icsd_cif(7, ROCK_SALT).replace("7-ICSD", "1000041")
+    (tmp_path / "a.cif").write_text(f"{quoted}\n_cod_database_code 1000041\n")
+    (tmp_path / "b.cif").write_text(ROCK_SALT.to_cif())
+    assert find_licensed(tmp_path) == ""
 
 
 def test_the_result_depends_on_nothing_but_the_files(export, imported, tmp_path):
