@@ -171,7 +171,13 @@ def describe_model(
         name=name or checkpoint.model,
         digest=classifier.digest,
         radiation=checkpoint.radiation,
-        class_frequencies=_training_frequencies(checkpoint.prior_digest),
+        class_frequencies=(
+            dict(
+                zip(checkpoint.space_groups, checkpoint.class_frequencies, strict=True)
+            )
+            if checkpoint.class_frequencies
+            else _training_frequencies(checkpoint.prior_digest)
+        ),
         restricted=checkpoint.restricted,
         provenance=provenance,
     )

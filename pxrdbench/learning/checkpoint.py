@@ -248,6 +248,11 @@ class CheckpointClassifier:
         """Angles of the patterns that it reads."""
         return self.checkpoint.grid
 
+    @property
+    def takes_mask(self) -> bool:
+        """Whether ``predict`` reads what was measured."""
+        return self.checkpoint.mask
+
     def predict(
         self,
         intensity: Float32[np.ndarray, "batch points"],

@@ -1,0 +1,87 @@
+"""A network against a forest on real crystals and against search-match, paired.
+
+    python docs/compare_baselines.py CHECKPOINT OUT.json --data DATA [--part test]
+
+DATA holds ``structures/mp_structures.parquet``. The forest and search-match learn from
+the real crystals of the part ``statistics``; the network has seen none.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pxrdbench.benchmark.comparison import compare
+from pxrdbench.benchmark.evaluation import predict_track
+from pxrdbench.benchmark.search_match import SearchMatch, predict_search_match
+from pxrdbench.dataset.split import load_track
+from pxrdbench.learning.checkpoint import load_classifier
+from pxrdbench.learning.peak_forest import PeakForest
+from pxrdbench.learning.real_crystals import RealCrystals, open_real_crystals
+
+TRACK = "open/structure-type"
+METRICS = ("top_1", "top_5", "top_10")
+CHUNK = 512
+
+
+def grow_forest(source: RealCrystals, folder: Path) -> PeakForest:
+    """The forest of earlier, or one grown now."""
+    path = folder / "forest.npz"
+    if path.is_file():
+        return PeakForest.load(path)
+    # Fewest samples in memory that a forest can grow from: all, in single precision.
+    batches = [
+        source.batch(start, min(CHUNK, source.length - start))
+        for start in range(0, source.length, CHUNK)
+    ]
+    forest = PeakForest.fit(
+        np.concatenate([batch.intensity for batch in batches]),
+        source.crystals.space_group,
+        source.grid,
+        source.radiation,
+    )
+    forest.save(path)
+    return forest
+
+
+def main() -> None:
+    """Compare, print, write."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--part", default="test")
+    options = parser.parse_args()
+    source, _ = open_real_crystals(f"track:{TRACK}/statistics", options.data, None, 0)
+    part = load_track(TRACK, options.part)
+    model = load_classifier(options.checkpoint)
+    own = predict_track(model, part)
+    known = SearchMatch(source.peaks, source.crystals.space_group, k=1)
+    arms = {
+        "random forest, real crystals": predict_track(
+            grow_forest(source, options.out.parent), part
+        ),
+        "1-NN search-match, real crystals": predict_search_match(
+            part, known, source=f"{TRACK} statistics"
+        ),
+    }
+    found = {
+        "patterns_seen": model.checkpoint.patterns_seen,
+        "model": model.checkpoint.model,
+        "part": options.part,
+    }
+    for name, arm in arms.items():
+        compared = compare(own, arm, part, metrics=METRICS)
+        found[name] = compared.to_dict()
+        for metric, value in compared.metrics.items():
+            sys.stdout.write(
+                f"{name} {metric}: network {value.first}, it {value.second}, "
+                f"difference {value.difference}, p {value.p_value}\n"
+            )
+    options.out.write_text(json.dumps(found, indent=1, default=str) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
