@@ -166,7 +166,10 @@ class PatternConvNext(nn.Module):
         x = intensity.clamp_min(0)
         k = self._factor
         stop = x.shape[2] // k * k
-        return x[..., :stop].unflatten(2, (-1, k)).mean(3).sqrt()
+        binned = x[..., 0:stop:k]
+        for shift in range(1, k):
+            binned = binned + x[..., shift:stop:k]
+        return (binned / k).sqrt()
 
     def classify(
         self, binned: Float[torch.Tensor, "batch 1 bins"]
