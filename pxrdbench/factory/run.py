@@ -141,6 +141,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
         max_bytes=config.max_size_bytes,
     )
     if plan.next_span() is None:
+        _write_end(store, plan)  # unless an earlier run died just before it could
         return _make_report(config, plan, "samples", None, 0)
     store.remove(END_FILE)
     log = RunLog(store)
@@ -197,8 +198,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
         store.sweep()
     report = _make_report(config, plan, stopped_by, run, workers)
     if stopped_by == "samples":
-        # Whoever follows the set need not wait for more.
-        store.write(END_FILE, f'{{"samples": {plan.samples}}}\n'.encode())
+        _write_end(store, plan)
     log.note(
         "ended",
         stopped_by=stopped_by,
@@ -231,6 +231,13 @@ class _Signals:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+
+
+def _write_end(store: Store, plan: ShardPlan) -> None:
+    """Tell whoever follows the set that there is no more to wait for."""
+    end = f'{{"samples": {plan.samples}}}\n'.encode()
+    if store.read_many([END_FILE]).get(END_FILE) != end:
+        store.write(END_FILE, end)
 
 
 def _warm_up(recipe: Recipe) -> float:
