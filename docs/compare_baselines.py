@@ -31,7 +31,6 @@ def grow_forest(source: RealCrystals, folder: Path) -> PeakForest:
     path = folder / "forest.npz"
     if path.is_file():
         return PeakForest.load(path)
-    # Fewest samples in memory that a forest can grow from: all, in single precision.
     batches = [
         source.batch(start, min(CHUNK, source.length - start))
         for start in range(0, source.length, CHUNK)

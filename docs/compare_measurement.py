@@ -107,20 +107,21 @@ def main() -> None:
         for k in (1, 5, 10):
             shares = [round(100 * float(np.mean(p < k)), 2) for p in places]
             result[f"{arm} top_{k} %"] = shares
-    hits = {arm: np.stack(places) == 0 for arm, places in found.items()}
-    gain = hits["effects"].astype(int) - hits["clean"].astype(int)
-    result["minerals"] = gain.shape[1]
-    result["gain top_1, points, by seed"] = (100 * gain.mean(1)).round(2).tolist()
-    result["mcnemar p by seed"] = [
-        mcnemar_exact(int((row > 0).sum()), int((row < 0).sum())) for row in gain
-    ]
     rng = np.random.default_rng(0)
-    picks = rng.integers(gain.shape[1], size=(4000, gain.shape[1]))
-    means = 100 * gain.mean(0)[picks].mean(1)
-    result["gain top_1, mean, 95 %"] = [
-        round(float(v), 2)
-        for v in (100 * gain.mean(), *np.quantile(means, [0.025, 0.975]))
-    ]
+    for k in (1, 5, 10):
+        hits = {arm: np.stack(places) < k for arm, places in found.items()}
+        gain = hits["effects"].astype(int) - hits["clean"].astype(int)
+        n = gain.shape[1]
+        result["minerals"] = n
+        result[f"gain top_{k}, points, by seed"] = (
+            (100 * gain.mean(1)).round(2).tolist()
+        )
+        result[f"top_{k} mcnemar p by seed"] = [
+            mcnemar_exact(int((row > 0).sum()), int((row < 0).sum())) for row in gain
+        ]
+        means = 100 * gain.mean(0)[rng.integers(n, size=(4000, n))].mean(1)
+        interval = (100 * gain.mean(), *np.quantile(means, [0.025, 0.975]))
+        result[f"gain top_{k}, mean, 95 %"] = [round(float(v), 2) for v in interval]
     text = json.dumps(result, indent=1)
     (options.folder / "result.json").write_text(text + "\n", "utf-8")
     sys.stdout.write(text + "\n")

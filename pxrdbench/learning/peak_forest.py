@@ -8,6 +8,7 @@ they are kept as plain arrays and read without scikit-learn and without a pickle
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ FORMAT = "pxrdbench-forest"
 _N_LISTED = 40  # peaks in the features, and for statistics
 _N_DETAILED = 20
 _CHUNK = 256
+_TREES_AT_ONCE = 5
 _EMPTY_SHARE = 1e-6  # a class that no tree votes for is still possible
 
 
@@ -67,6 +69,23 @@ def _features(
         is_peak[:, :14],
     ]
     return np.concatenate(columns, 1).astype(np.float32)
+
+
+def _tree_arrays(tree: Any) -> dict[str, np.ndarray]:
+    """Splits of a tree, and the classes in its leaves with their shares."""
+    value = tree.value[:, 0]
+    is_leaf = tree.children_left < 0
+    is_entry = (value > 0) & is_leaf[:, None]
+    node, label = is_entry.nonzero()
+    return {
+        "left": tree.children_left.astype(np.int32),
+        "right": tree.children_right.astype(np.int32),
+        "feature": tree.feature.astype(np.int16),
+        "threshold": tree.threshold.astype(np.float64),
+        "n_entries": is_entry.sum(1),
+        "entry_class": label.astype(np.int16),
+        "entry_share": (value[node, label] / value[node].sum(1)).astype(np.float32),
+    }
 
 
 class PeakForest:
@@ -118,33 +137,23 @@ class PeakForest:
         """
         from sklearn.ensemble import RandomForestClassifier
 
-        forest = RandomForestClassifier(
-            n_trees, max_features="sqrt", min_samples_leaf=1, random_state=seed
-        )
-        forest.fit(peak_features(intensity, grid), space_group)
-        trees = [estimator.tree_ for estimator in forest.estimators_]
-        offset = np.cumsum([0, *(tree.node_count for tree in trees)])
-        share = [
-            (tree.value[:, 0] / tree.value[:, 0].sum(1, keepdims=True)).astype("f4")
-            for tree in trees
-        ]
-        leaf_share = np.concatenate(share)
-        left = np.concatenate([tree.children_left for tree in trees])
-        # Only leaves answer: their rows are kept, the others are not.
-        row = np.cumsum(left < 0) - 1
-        arrays: dict[str, np.ndarray] = {
-            "offset": offset.astype(np.int64),
-            "left": left.astype(np.int32),
-            "right": np.concatenate([tree.children_right for tree in trees]).astype(
-                np.int32
-            ),
-            "feature": np.concatenate([tree.feature for tree in trees]).astype("i2"),
-            "threshold": np.concatenate([tree.threshold for tree in trees]),
-            "leaf_row": row.astype(np.int32),
-            "leaf_share": leaf_share[left < 0].astype(np.float16),
-        }
-        groups = tuple(int(group) for group in forest.classes_)
-        return cls(arrays, groups, grid, radiation)
+        groups = np.unique(space_group)
+        features = peak_features(intensity, grid)
+        # A tree holds the shares of all classes at all nodes, gigabytes in a forest:
+        # a few at a time, of which only what leaves say is kept.
+        seeds = np.random.default_rng(seed).integers(2**31, size=n_trees)
+        parts = []
+        for start in range(0, n_trees, _TREES_AT_ONCE):
+            count = min(_TREES_AT_ONCE, n_trees - start)
+            forest = RandomForestClassifier(count, random_state=int(seeds[start]))
+            forest.fit(features, space_group)
+            parts += [_tree_arrays(e.tree_) for e in forest.estimators_]
+        arrays = {name: np.concatenate([t[name] for t in parts]) for name in parts[0]}
+        sizes = [len(tree["left"]) for tree in parts]
+        arrays["offset"] = np.cumsum([0, *sizes]).astype(np.int64)
+        entries = [0, *np.cumsum(arrays.pop("n_entries"))]
+        arrays["entry"] = np.array(entries, np.int64)
+        return cls(arrays, tuple(groups.tolist()), grid, radiation)
 
     def predict(
         self, intensity: Float32[np.ndarray, "batch points"]
@@ -168,12 +177,16 @@ class PeakForest:
     def _shares(
         self, features: Float32[np.ndarray, "batch features"]
     ) -> Float64[np.ndarray, "batch classes"]:
-        offset = self._arrays["offset"]
+        a = self._arrays
         total = np.zeros((len(features), len(self.space_groups)))
-        for start in offset[:-1]:
+        for start in a["offset"][:-1]:
             leaf = self._leaves(features, int(start))
-            total += self._arrays["leaf_share"][self._arrays["leaf_row"][leaf]]
-        shares: np.ndarray = total / (len(offset) - 1)
+            first, last = a["entry"][leaf], a["entry"][leaf + 1]
+            for shift in range(int((last - first).max())):  # nearly all leaves: one
+                rows = np.flatnonzero(first + shift < last)
+                entry = first[rows] + shift
+                total[rows, a["entry_class"][entry]] += a["entry_share"][entry]
+        shares: np.ndarray = total / (len(a["offset"]) - 1)
         return shares
 
     def _leaves(
