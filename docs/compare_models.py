@@ -50,6 +50,8 @@ def run(model: str, seed: int, limit: dict[str, float]) -> dict[str, object]:
                 **limit,
             )
         )
+    if report.is_interrupted:  # a run that was cut short is no result
+        sys.exit("stopped; the same command goes on")
     return {
         "patterns": report.patterns_seen,
         "cpu_seconds": round(report.cpu_seconds, 1),
