@@ -12,7 +12,7 @@ from pxrdbench.factory.crew import RayCrew
 
 pytestmark = pytest.mark.slow
 
-SHARD_SAMPLES = 400
+SHARD_SAMPLES = 4000
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_killed_node_costs_nothing_but_time(cluster, tmp_path, monkeypatch):
     config = GenerateConfig(
         recipe,
         out,
-        samples=8000,
+        samples=80_000,
         shard_samples=SHARD_SAMPLES,
         address=cluster.address,
     )
@@ -65,13 +65,14 @@ def test_killed_node_costs_nothing_but_time(cluster, tmp_path, monkeypatch):
     assert report.stopped_by == "samples"
     manifest = Manifest.read(out)
     assert [record.index for record in manifest.records] == list(range(20))
-    assert report.samples == report.samples_new == manifest.samples == 8000
+    assert report.samples == report.samples_new == manifest.samples == 80_000
     found = verify_shards(out, sample=500)
     assert found.is_sound
     assert found.leftovers == ()
     log = (out / "log.jsonl").read_text()
     assert log.count('"finished"') == 20
-    assert log.count('"lease_lost"') == 1
+    # None if the node died between two leases of its worker.
+    assert log.count('"lease_lost"') <= 1
 
     # The nodes that are left, told that the folder is the driver's alone: they send.
     monkeypatch.setattr(RayCrew, "__enter__", _hide_the_folder)
@@ -79,11 +80,11 @@ def test_killed_node_costs_nothing_but_time(cluster, tmp_path, monkeypatch):
     config = GenerateConfig(
         recipe,
         sent,
-        samples=1200,
+        samples=12_000,
         shard_samples=SHARD_SAMPLES,
         address=cluster.address,
     )
-    assert generate(config).samples == 1200
+    assert generate(config).samples == 12_000
     del (there := files_of(sent))["end.json"]
     assert there.items() <= files_of(out).items()
 
