@@ -193,11 +193,10 @@ def randomise(data: Path, runs: Path) -> dict[str, Any]:
             hits.append(found)
         bootstrap = ClusterBootstrap([crystals.structure_type[row] for row in kept])
         result[part] = {"crystals": len(kept), "left_out": left_out}
-        for name in VARIANTS:
-            arms = [
-                [mean_score(one[which][0]) for one in hits]
-                for which in (name, "as they are")
-            ]
+        pairs = {name: (name, "as they are") for name in VARIANTS}
+        pairs["coordinates, not lattice"] = ("coordinates", "lattice")
+        for name, pair in pairs.items():
+            arms = [[mean_score(one[which][0]) for one in hits] for which in pair]
             # The same models on both sides: what a seed does cancels.
             compared = compare_scores(*arms, bootstrap, seeds_are_paired=True)
             if compared is None:
