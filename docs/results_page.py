@@ -58,7 +58,8 @@ def draw_randomised(randomised: dict[str, Any], path: Path) -> None:
         )  # fmt: skip
     axes.set_xticks(range(4), ["as they are", "coordinates\nanew", "cell anew", "both"])
     axes.set_ylabel("top-1 accuracy (%)")
-    axes.legend(frameon=False)
+    axes.set_ylim(0, 80)
+    axes.legend(frameon=False, ncols=2, loc="upper left")
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
@@ -189,8 +190,8 @@ def _randomised(results: dict[str, Any]) -> str:
             f"{_cell(gap, True)} | {verdict(gap)} |"
         )
     lines.append(
-        "\nThe paper found that coordinates make most of the gap. That coordinates matter is "
-        "repeated here; that coordinates matter more than cells is judged by the rows "
+        "\nThe paper found that coordinates make most of the gap. That coordinates "
+        "matter is repeated here; that coordinates matter more than cells is judged by the rows "
         "`coordinates minus lattice`, as the plan's 3b says."
     )
     lines.append("\n![Accuracy on crystals drawn anew](img/results-randomised.svg)")
