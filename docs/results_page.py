@@ -191,8 +191,8 @@ def _randomised(results: dict[str, Any]) -> str:
         )
     lines.append(
         "\nThe paper found that coordinates make most of the gap. That coordinates "
-        "matter is repeated here; that coordinates matter more than cells is judged by the rows "
-        "`coordinates minus lattice`, as the plan's 3b says."
+        "matter is repeated here; that coordinates matter more than cells is "
+        "judged by the rows `coordinates minus lattice`, as the plan's 3b says."
     )
     lines.append("\n![Accuracy on crystals drawn anew](img/results-randomised.svg)")
     return "\n".join(lines)
