@@ -216,7 +216,7 @@ def test_256_patterns_are_learnt_by_heart(tmp_path, model):
         TrainConfig(
             model=model,
             out=tmp_path,
-            patterns=32 * 256,
+            patterns=64 * 256,
             batch_size=256,
             threads=1,
             loader_workers=0,
