@@ -118,7 +118,8 @@ def train(
 ) -> None:
     """Train a model on shards, on patterns drawn meanwhile, or on real crystals.
 
-    Several GPUs: torchrun --nproc-per-node N -m pxrdbench.cli train …
+    Several GPUs: torchrun --master-addr 127.0.0.1 --nproc-per-node N -m pxrdbench.cli
+    train …
     """
     from pxrdbench.cli.verbs import run_train
     from pxrdbench.learning.experiments import apply_experiment, find_experiment

@@ -1,15 +1,19 @@
-"""Several processes train one network: started by torchrun, one a device.
+r"""Several processes train one network: started by torchrun, one a device.
 
-    torchrun --nproc-per-node 2 -m pxrdbench.cli train --model resnet-50 --online …
+    torchrun --master-addr 127.0.0.1 --nproc-per-node 2 \
+        -m pxrdbench.cli train --model resnet-50 --online …
+
+(``--standalone`` asks for this machine's name instead, and waits for minutes where no
+name server knows it.)
 
 Each process reads its own batches: of every ``processes`` batches of the source, the
 one with its number. Gradients are averaged after each step, so all hold the same
 weights; the first process writes checkpoints and looks at held-out patterns.
 """
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +50,10 @@ class Team:
         return torch.device("cuda", self.local_rank)
 
     def agree(self, values: list[float], device: torch.device) -> list[float]:
-        """The highest of each value over all processes, so that all stop together."""
+        """The highest of each value over all processes, so that all stop together.
+
+        No process gets past this before all have come.
+        """
         if self.size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
@@ -70,26 +77,32 @@ class Team:
             start += grad.numel()
 
 
-@contextmanager
-def join_team() -> Iterator[Team]:
-    """Meet the other processes that torchrun started; alone without torchrun."""
+def join_team() -> Team:
+    """Meet the other processes that torchrun started; alone without torchrun.
+
+    They stay together until they end: a second meeting would find the addresses that
+    the first left with torchrun, and wait for ever.
+    """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        yield Team()
-        return
+        return Team()
     team = Team(
         int(os.environ["RANK"]),
         int(os.environ["WORLD_SIZE"]),
         int(os.environ.get("LOCAL_RANK", "0")),
     )
-    if team.size == 1:
-        yield team
-        return
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
-    distributed.init_process_group(backend)
-    try:
-        yield team
-    finally:
-        distributed.destroy_process_group()
+    if team.size > 1 and not distributed.is_initialized():
+        if team.size == int(os.environ.get("LOCAL_WORLD_SIZE", "0")):
+            _stay_on_loopback()
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        atexit.register(distributed.destroy_process_group)
+    return team
+
+
+def _stay_on_loopback() -> None:
+    """Have gloo talk inside this machine, where it else looks up the machine's name."""
+    for _, name in socket.if_nameindex():
+        if name in ("lo", "lo0"):
+            os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
 class SourceShare:

@@ -61,15 +61,15 @@ def fit(
         classes: The class list; the groups of the source if left away.
         on_progress: Called now and then.
     """
-    with join_team() as team:
-        run = TrainingRun(
-            config,
-            source,
-            held_out,
-            provenance or {},
-            on_progress if team.is_first else None,
-            classes=classes,
-            team=team,
-        )
-        with torch_threads(run.threads), stop_signals() as stop:
-            return run.train(stop)
+    team = join_team()
+    run = TrainingRun(
+        config,
+        source,
+        held_out,
+        provenance or {},
+        on_progress if team.is_first else None,
+        classes=classes,
+        team=team,
+    )
+    with torch_threads(run.threads), stop_signals() as stop:
+        return run.train(stop)

@@ -1,6 +1,7 @@
 """Two processes under torchrun (gloo) train as one with batches twice as large."""
 
 import os
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,7 +21,12 @@ FOLDER = Path(__file__).parent
 
 
 def torchrun(*arguments):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    # --standalone asks for the machine's name, which not every machine can answer.
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "torch.distributed.run"]
+    command += ["--master-addr", "127.0.0.1", "--master-port", port]
     command += ["--nproc-per-node=2", str(FOLDER / "distributed_run.py"), *arguments]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     env["PYTHONPATH"] = os.pathsep.join(
