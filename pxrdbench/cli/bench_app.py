@@ -199,9 +199,11 @@ def _print_measurement(measured: dict[str, Any]) -> None:
 def _print_workers(measured: dict[str, Any]) -> None:
     times = measured["microseconds_per_pattern"]
     one, many = times["1"], times[str(measured["workers"])]
+    low, high = (100 * value for value in measured["rise_interval"])
     console.print(
         f"{measured['workers']} workers (threads): {many:.1f} µs of CPU time a pattern "
-        f"instead of {one:.1f}, {100 * measured['rise']:+.1f} %"
+        f"instead of {one:.1f}; median of {measured['rounds']} paired rounds "
+        f"{100 * measured['rise']:+.1f} % ({low:+.1f} to {high:+.1f})"
     )
 
 

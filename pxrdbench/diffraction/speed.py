@@ -5,6 +5,7 @@ that a slow moment of the machine hits all alike.
 """
 
 import itertools
+import math
 import platform
 import threading
 import time
@@ -181,7 +182,7 @@ def _stages(corpus: Corpus, grid: TwoThetaGrid) -> dict[str, Stage]:
     }
 
 
-def benchmark_workers(n_workers: int, *, rounds: int = 25) -> dict[str, Any]:
+def benchmark_workers(n_workers: int, *, rounds: int = 60) -> dict[str, Any]:
     """CPU time a pattern of one thread alone and of several at once, interleaved.
 
     Each thread draws crystals, simulates and renders; kernels release the interpreter.
@@ -191,9 +192,11 @@ def benchmark_workers(n_workers: int, *, rounds: int = 25) -> dict[str, Any]:
         rounds: Times that one, then all, run.
 
     Returns:
-        ``microseconds_per_pattern`` of CPU time for 1 and ``n_workers`` (least of the
-        rounds, and the median), ``rise`` of the least, and patterns a second of wall
-        time.
+        ``microseconds_per_pattern`` of CPU time for 1 and ``n_workers`` (median of the
+        rounds, and the least), patterns a second of wall time, and the ``rise``: the
+        median over rounds of several by one, less one, since what other tenants of a
+        machine do to one round they do to both its halves; ``rise_interval`` is its
+        95 % interval by order statistics.
 
     Raises:
         PatternError: If there is only one worker to compare with itself.
@@ -218,7 +221,7 @@ def benchmark_workers(n_workers: int, *, rounds: int = 25) -> dict[str, Any]:
     cpu_times: dict[int, list[float]] = {count: [] for count in counts}
     wall: dict[int, list[float]] = {count: [] for count in counts}
     for number in range(rounds):
-        for count in counts:
+        for count in counts if number % 2 else counts[::-1]:
             spent: list[float] = []
             threads = [
                 threading.Thread(target=work, args=(worker, number, spent))
@@ -231,14 +234,23 @@ def benchmark_workers(n_workers: int, *, rounds: int = 25) -> dict[str, Any]:
                 thread.join()
             wall[count].append((time.perf_counter() - begun) / count)
             cpu_times[count].append(sum(spent) / count)
-    least = {count: 1e6 * min(t) / patterns for count, t in cpu_times.items()}
+    ratios = np.sort(np.array(cpu_times[n_workers]) / np.array(cpu_times[1])) - 1.0
+    reach = 1.96 * math.sqrt(rounds) / 2.0  # ranks of a median, binomially distributed
+    low, high = math.floor(rounds / 2.0 - reach), math.ceil(rounds / 2.0 + reach)
     return {
         "workers": n_workers,
-        "microseconds_per_pattern": {str(k): v for k, v in least.items()},
-        "median_microseconds_per_pattern": {
+        "rounds": rounds,
+        "microseconds_per_pattern": {
             str(k): 1e6 * float(np.median(t)) / patterns for k, t in cpu_times.items()
         },
-        "rise": least[n_workers] / least[1] - 1.0,
+        "least_microseconds_per_pattern": {
+            str(k): 1e6 * min(t) / patterns for k, t in cpu_times.items()
+        },
+        "rise": float(np.median(ratios)),
+        "rise_interval": [
+            float(ratios[max(low, 0)]),
+            float(ratios[min(high, rounds - 1)]),
+        ],
         "patterns_per_second_of_wall_time": {
             str(k): patterns / min(t) for k, t in wall.items()
         },

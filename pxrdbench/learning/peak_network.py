@@ -210,22 +210,24 @@ class _ResidualLayers(nn.Module):
 class PeakNetwork(nn.Module):
     """Peaks, tables of their positions, ratios and differences, dense layers."""
 
-    def __init__(self, n_classes: int, grid: TwoThetaGrid) -> None:
+    def __init__(
+        self, n_classes: int, grid: TwoThetaGrid, *, width: int = _WIDTH
+    ) -> None:
         super().__init__()
         self.grid = grid
         ratio, difference = (-1.0, 6.6), (-5.0, 5.0)
         self.tables = BinnedSum(
             [(-7.0, 0.0), ratio, (-6.6, 4.0), difference],
             [_BIN_WIDTH, _BIN_WIDTH, _BIN_WIDTH, 2 * _BIN_WIDTH],
-            _WIDTH,
+            width,
         )
-        self.dense = nn.Linear(4 * _N_PEAKS, _WIDTH)
+        self.dense = nn.Linear(4 * _N_PEAKS, width)
         self.head = nn.Sequential(
             nn.GELU(),
-            nn.Linear(_WIDTH, _WIDTH),
-            _ResidualLayers(_WIDTH),
-            nn.LayerNorm(_WIDTH),
-            nn.Linear(_WIDTH, n_classes),
+            nn.Linear(width, width),
+            _ResidualLayers(width),
+            nn.LayerNorm(width),
+            nn.Linear(width, n_classes),
         )
         pairs = torch.triu_indices(_N_PEAKS_OF_DIFFERENCES, _N_PEAKS_OF_DIFFERENCES, 1)
         self.register_buffer("pairs", pairs, persistent=False)

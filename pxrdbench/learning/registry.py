@@ -118,6 +118,9 @@ _MODELS: dict[str, ModelSpec] = {
     "peak-network": ModelSpec(
         PeakNetwork, 256, 4e-3, 0.01, "finds peaks first; learns in minutes"
     ),
+    "peak-network-light": ModelSpec(
+        partial(PeakNetwork, width=112), 256, 4e-3, 0.01, "the same in two megabytes"
+    ),
     "peak-network-wide": ModelSpec(
         WidePeakNetwork, 256, 3e-3, 0.01, "more peaks and layers, for runs of hours"
     ),

@@ -129,6 +129,8 @@ def test_totals_see_a_difference():
 def test_workers_and_stages_are_timed(tmp_path):
     workers = benchmark_workers(2, rounds=2)
     assert set(workers["microseconds_per_pattern"]) == {"1", "2"}
+    low, high = workers["rise_interval"]
+    assert low <= workers["rise"] <= high
     measured = benchmark_measurement("rruff-paper", n=64, rounds=2)
     parts = measured["microseconds_per_pattern"]
     assert parts["complete"] > parts["plain"] > 0
