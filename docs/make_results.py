@@ -1,7 +1,9 @@
 """Train, evaluate and compare what docs/results-plan.md fixed; write docs/results.md.
 
     OMP_NUM_THREADS=1 python docs/make_results.py --data FOLDER --runs FOLDER
+    OMP_NUM_THREADS=1 python docs/make_results.py --data FOLDER --long RUN
 
+The second command adds what was not planned: a long run of another network.
 `--data` holds `structures/mp_structures.parquet`. What `--runs` already holds is not
 done again: delete a folder there to repeat it. `--page-only` writes the page anew from
 docs/results.json.
@@ -30,7 +32,7 @@ from pxrdbench.crystal.prior import load_prior
 from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
 from pxrdbench.dataset.recipe import Recipe
 from pxrdbench.dataset.split import TrackPart, load_table, load_track
-from pxrdbench.learning.checkpoint import load_classifier
+from pxrdbench.learning.checkpoint import load_checkpoint, load_classifier
 from pxrdbench.learning.trainer import TrainConfig, train
 from pxrdbench.sources.materials_project import read_crystals
 
@@ -175,9 +177,9 @@ def statistics_crystals(data: Path, count: int) -> RealCrystals:
     )
 
 
-def randomise(data: Path, runs: Path) -> dict[str, Any]:
-    """Comparisons 3 to 3f: the synthetic arm on crystals drawn anew."""
-    models = [load_classifier(runs / "synthetic" / str(s) / "last.pt") for s in SEEDS]
+def randomise(data: Path, checkpoints: list[Path]) -> dict[str, Any]:
+    """Comparisons 3 to 3f: synthetic-trained models on crystals drawn anew."""
+    models = [load_classifier(path) for path in checkpoints]
     prior = load_prior("open-v0")
     result: dict[str, Any] = {}
     say("read crystals")
@@ -207,19 +209,35 @@ def randomise(data: Path, runs: Path) -> dict[str, Any]:
 
 def learning_curve(runs: Path) -> list[dict[str, float]]:
     """Accuracy against patterns seen, from the logs of the synthetic arm."""
+    return [
+        {"seed": float(seed), **row}
+        for seed in SEEDS
+        for row in read_log(runs / "synthetic" / str(seed) / "log.csv")
+    ]
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """Accuracy against patterns seen, from the log of a run."""
+    lines = path.read_text().strip().splitlines()
+    names = lines[0].split(",")
     rows = []
-    for seed in SEEDS:
-        text = (runs / "synthetic" / str(seed) / "log.csv").read_text()
-        lines = text.strip().splitlines()
-        names = lines[0].split(",")
-        for line in lines[1:]:
-            cells = dict(zip(names, line.split(","), strict=True))
-            row = {
-                key: float(cells[key])
-                for key in ("patterns_seen", "synthetic_top_1", "real_top_1")
-            }
-            rows.append({"seed": float(seed), **row})
+    for line in lines[1:]:
+        cells = dict(zip(names, line.split(","), strict=True))
+        keys = ("patterns_seen", "synthetic_top_1", "real_top_1")
+        rows.append({key: float(cells[key]) for key in keys})
     return rows
+
+
+def look_at_long_run(data: Path, run: Path) -> dict[str, Any]:
+    """What was not planned: another network, trained longer, one seed."""
+    checkpoint = load_checkpoint(run / "last.pt")
+    return {
+        "model": checkpoint.model,
+        "patterns": checkpoint.patterns_seen,
+        "cpu_seconds": round(checkpoint.training["cpu_seconds"]),
+        "curve": read_log(run / "log.csv"),
+        "randomised": randomise(data, [run / "last.pt"]),
+    }
 
 
 def main() -> None:
@@ -227,22 +245,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--runs", type=Path)
+    parser.add_argument("--long", type=Path)
     parser.add_argument("--page-only", action="store_true")
     given = parser.parse_args()
     record = HERE / "results.json"
-    if not given.page_only:
-        results = {
+    results = json.loads(record.read_text()) if record.is_file() else {}
+    if given.runs is not None:
+        synthetic = [given.runs / "synthetic" / str(s) / "last.pt" for s in SEEDS]
+        results |= {
             "model": MODEL,
             "patterns": PATTERNS,
             "seeds": list(SEEDS),
             "costs": train_arms(given.data, given.runs),
             "comparisons": compare_arms(given.runs),
-            "randomised": randomise(given.data, given.runs),
+            "randomised": randomise(given.data, synthetic),
             "curve": learning_curve(given.runs),
         }
+    if given.long is not None:
+        results["long"] = look_at_long_run(given.data, given.long)
+    if not given.page_only:
         text = json.dumps(results, indent=1, default=_plain)
         record.write_text(text + "\n", encoding="utf-8")
-    write_page(json.loads(record.read_text()), HERE)
+    write_page(results, HERE)
     say("written: docs/results.md")
 
 

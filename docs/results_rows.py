@@ -1,0 +1,113 @@
+"""The part of docs/results.md that shows the rows of the leaderboards."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROWS = Path(__file__).parent.parent / "leaderboards"
+_TRACKS = (
+    ("open/structure-type", "structure types that no model has seen"),
+    ("open/random", "the same crystals, dealt one by one"),
+    ("open/chronological", "crystals of 2013; real ones to learn from until 2011"),
+    ("aflow/prototypes", "288 famous structures"),
+)
+_REFERENCES = {
+    "extinction_group": "perfect knowledge of the absences, then guessing by frequency",
+    "extinction_and_laue": "the same with the Laue class known too",
+    "enantiomorphs": "ceiling: mirror-image groups have the same pattern",
+}
+
+
+def rows_section() -> str:
+    """All rows, a table a track, and the best one beside what bounds it."""
+    parts = [
+        "## Rows\n",
+        "From `leaderboards/`; the commands beside each row rebuild it "
+        "(`pxrdbench leaderboard` shows them), `leaderboards/make_rows.py` runs them. "
+        "One seed a row. Rows marked * keep their predictions in `leaderboards/`, so "
+        "that anyone can score them again; of the others the row has the digest. "
+        "Rows marked † keep a checkpoint in `leaderboards/checkpoints/`. Hours are of "
+        "processor time. Intervals: 95 %, over structure types.",
+    ]
+    for track, told in _TRACKS:
+        parts.append(_table(track, told))
+    parts.append(_best("open/structure-type"))
+    return "\n\n".join(parts)
+
+
+def load_rows(track: str) -> list[dict[str, Any]]:
+    """The rows of a track, the best first."""
+    folder = ROWS / track.replace("/", "-")
+    rows = [
+        {**json.loads(path.read_text("utf-8")), "path": path}
+        for path in sorted(folder.glob("*.json"))
+    ]
+    return sorted(rows, key=lambda row: -row["evaluation"]["metrics"]["top_1"]["value"])
+
+
+def _table(track: str, told: str) -> str:
+    rows = load_rows(track)
+    crystals = rows[0]["evaluation"]["counts"]["crystals"]
+    lines = [
+        f"### `{track}`\n",
+        f"{told[0].upper()}{told[1:]}; {crystals:,} crystals.\n",
+        "| row | learnt from | top-1 % | top-5 % | top-10 % | patterns seen | hours |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        about = row["metadata"]
+        metrics = row["evaluation"]["metrics"]
+        marks = "*" if row["path"].with_suffix(".h5").is_file() else ""
+        if (ROWS / "checkpoints" / f"{about['name']}.pt").is_file():
+            marks += "†"
+        cells = [
+            about["title"] + marks,
+            _learnt(about),
+            *(_cell(metrics[name]) for name in ("top_1", "top_5", "top_10")),
+            f"{about['patterns_seen']:,}",
+            f"{about['compute']['hours']:g}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _learnt(about: dict[str, Any]) -> str:
+    if about["kind"] == "baseline":
+        return "frequencies"
+    sources = " ".join(about["training_data"]["sources"])
+    return "synthetic" if "open-v0" in sources else "real"
+
+
+def _best(track: str) -> str:
+    row = load_rows(track)[0]
+    evaluation = row["evaluation"]
+    lines = [
+        "### The best row and its bounds\n",
+        f"`{track}`, top-1 %. The first two rows are no models: they are told what a "
+        "pattern can show.\n",
+        "| | top-1 % | best row minus it |",
+        "|---|---|---|",
+    ]
+    for found in evaluation["references"]:
+        difference = found["comparisons"]["top_1"]["difference"]
+        lines.append(
+            f"| {_REFERENCES[found['name']]} | {_cell(found['metrics']['top_1'])} | "
+            f"{_cell(difference, signed=True)} |"
+        )
+    metrics = evaluation["metrics"]
+    lines.append(
+        f"| **{row['metadata']['title']}** | **{_cell(metrics['top_1'])}** | |\n\n"
+        f"Its first guess has the right extinction group in "
+        f"{_cell(metrics['extinction_group_accuracy'])} % of the crystals, the right "
+        f"crystal system in {_cell(metrics['crystal_system_accuracy'])} %; with "
+        "mirror-image groups taken as one, "
+        f"{_cell(metrics['enantiomorph_top_1'])} %; on the "
+        f"crystals of the groups that it knows, {_cell(metrics['covered_top_1'])} %."
+    )
+    return "\n".join(lines)
+
+
+def _cell(found: dict[str, float], *, signed: bool = False) -> str:
+    sign = "+" if signed else ""
+    value, low, high = (100 * found[key] for key in ("value", "low", "high"))
+    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
