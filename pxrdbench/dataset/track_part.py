@@ -1,5 +1,6 @@
 """One part of a track in memory: what models are asked about."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -12,7 +13,60 @@ from pxrdbench.errors import SplitError
 
 
 @dataclass(frozen=True, eq=False)
-class TrackPart:
+class _Part(ABC):
+    """What crystals and measured patterns of a track have in common.
+
+    Attributes are those of the two classes below, which say what each means.
+    """
+
+    name: str
+    part: str
+    version: int
+    digest: str
+    ids: tuple[str, ...]
+    space_group: Int16[np.ndarray, " samples"]
+    structure_type: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, np.ndarray):
+                value.flags.writeable = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return len(self)
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        """Space groups that occur, ascending."""
+        return tuple(np.unique(self.space_group).tolist())
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Give the patterns of samples start to start + count.
+
+        Raises:
+            SplitError: If the range leaves the part.
+        """
+        stop = start + count
+        if not 0 <= start < stop <= len(self):
+            raise SplitError(
+                f"samples {start} to {stop} of {self.name} {self.part}, which has "
+                f"{len(self)}"
+            )
+        return self.take(np.arange(start, stop, dtype=np.int64))
+
+    @abstractmethod
+    def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
+        """Give the patterns of some samples, in the order given."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrackPart(_Part):
     """One part of a track with its frozen patterns: a batch source.
 
     Attributes:
@@ -31,51 +85,11 @@ class TrackPart:
         restricted: Whether licensed crystals lie behind it.
     """
 
-    name: str
-    part: str
-    version: int
-    digest: str
-    ids: tuple[str, ...]
-    space_group: Int16[np.ndarray, " crystals"]
-    structure_type: tuple[str, ...]
     crystallite_size_nm: Float64[np.ndarray, " crystals"]
     peaks: PeakBatch
     grid: TwoThetaGrid
     radiation: Radiation
     restricted: bool = False
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def length(self) -> int:
-        """Number of crystals."""
-        return len(self)
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.space_group).tolist())
-
-    def batch(self, start: int, count: int) -> Batch:
-        """Render the patterns of crystals start to start + count.
-
-        Raises:
-            SplitError: If the range leaves the part.
-        """
-        stop = start + count
-        if not 0 <= start < stop <= len(self):
-            raise SplitError(
-                f"crystals {start} to {stop} of {self.name} {self.part}, which has "
-                f"{len(self)}"
-            )
-        return self.take(np.arange(start, stop, dtype=np.int64))
 
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
         """Render the patterns of some crystals, in the order given.
@@ -95,7 +109,7 @@ class TrackPart:
 
 
 @dataclass(frozen=True, eq=False)
-class MeasuredPart:
+class MeasuredPart(_Part):
     """One part of a track of measured patterns: a batch source without peak lists.
 
     Attributes:
@@ -114,13 +128,6 @@ class MeasuredPart:
         mask: Points that were measured; the others are zero. None if all were.
     """
 
-    name: str
-    part: str
-    version: int
-    digest: str
-    ids: tuple[str, ...]
-    space_group: Int16[np.ndarray, " patterns"]
-    structure_type: tuple[str, ...]
     intensity: Float32[np.ndarray, "patterns points"]
     grid: TwoThetaGrid
     radiation: Radiation
@@ -128,39 +135,6 @@ class MeasuredPart:
     mask: Bool[np.ndarray, "patterns points"] | None = None
     # Nobody knows the reflections of a measured pattern.
     peaks: None = None
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def length(self) -> int:
-        """Number of patterns."""
-        return len(self)
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.space_group).tolist())
-
-    def batch(self, start: int, count: int) -> Batch:
-        """Give patterns start to start + count.
-
-        Raises:
-            SplitError: If the range leaves the part.
-        """
-        stop = start + count
-        if not 0 <= start < stop <= len(self):
-            raise SplitError(
-                f"patterns {start} to {stop} of {self.name} {self.part}, which has "
-                f"{len(self)}"
-            )
-        return self.take(np.arange(start, stop, dtype=np.int64))
 
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
         """Give some patterns, in the order given.
