@@ -25,6 +25,7 @@ from pxrdbench.learning.trainer import TrainConfig, train
 
 MODELS = (
     "peak-network",
+    "peak-network-light",
     "peak-network-wide",
     "scan-network",
     "profile-network",
