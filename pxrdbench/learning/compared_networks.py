@@ -14,8 +14,7 @@ from torch import nn
 from torch.nn import functional
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
-from pxrdbench.learning.peak_network import find_peaks
-from pxrdbench.learning.scan_network import DenseBlock
+from pxrdbench.learning.peak_network import DenseBlock, TwoStageNetwork, find_peaks
 
 _BIN_DEGREES = 0.04
 _SMALLEST_Q = 7.6e-5
@@ -24,7 +23,7 @@ _SPANS = ((-7.0, 7.0), (-1.0, 7.6), (-4.0, 7.6))  # lowest number, length of a t
 _N_NUMBERS = 5
 
 
-class PeakAttention(nn.Module):
+class PeakAttention(TwoStageNetwork):
     """A token for each of the first peaks, two layers of attention, pools."""
 
     def __init__(
@@ -88,14 +87,6 @@ class PeakAttention(nn.Module):
         logits: torch.Tensor = self.head(torch.cat([mean, highest], 1))
         return logits
 
-    def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
-    ) -> Float[torch.Tensor, "batch classes"]:
-        """Logits of patterns with a maximum of one."""
-        with torch.no_grad():
-            peaks = self.encode(intensity)
-        return self.classify(peaks)
-
 
 def _look_up(table: nn.Module, position: torch.Tensor) -> torch.Tensor:
     """Vectors between two bins of a table."""
@@ -126,7 +117,7 @@ class _ConvNextBlock(nn.Module):
         return x + self.layers(x)  # type: ignore[no-any-return]  # modules return Any
 
 
-class PatternConvNext(nn.Module):
+class PatternConvNext(TwoStageNetwork):
     """Square root, bins of 0.04 degrees, patches, three stages of ConvNeXt blocks."""
 
     def __init__(
@@ -177,11 +168,3 @@ class PatternConvNext(nn.Module):
         """Logits from bins: the stage with weights."""
         logits: torch.Tensor = self.head(self.features(binned).flatten(1))
         return logits
-
-    def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
-    ) -> Float[torch.Tensor, "batch classes"]:
-        """Logits of patterns with a maximum of one."""
-        with torch.no_grad():
-            binned = self.encode(intensity)
-        return self.classify(binned)

@@ -190,8 +190,8 @@ class BinnedSum(nn.Module):
         return total
 
 
-class _ResidualLayers(nn.Module):
-    """Normalise, widen the view by two dense layers, add."""
+class DenseBlock(nn.Module):
+    """Normalise, two dense layers, add."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -207,7 +207,31 @@ class _ResidualLayers(nn.Module):
         return x + self.layers(x)  # type: ignore[no-any-return]  # modules return Any
 
 
-class PeakNetwork(nn.Module):
+class TwoStageNetwork(nn.Module):
+    """A network whose first stage has no weights, so that loaders may run it."""
+
+    def encode(
+        self, intensity: Float[torch.Tensor, "batch 1 points"]
+    ) -> Float[torch.Tensor, "batch ..."]:
+        """Find features of patterns: the stage without weights."""
+        raise NotImplementedError
+
+    def classify(
+        self, features: Float[torch.Tensor, "batch ..."]
+    ) -> Float[torch.Tensor, "batch classes"]:
+        """Logits from features: the stage with weights."""
+        raise NotImplementedError
+
+    def forward(
+        self, intensity: Float[torch.Tensor, "batch 1 points"]
+    ) -> Float[torch.Tensor, "batch classes"]:
+        """Logits of patterns with a maximum of one."""
+        with torch.no_grad():
+            features = self.encode(intensity)
+        return self.classify(features)
+
+
+class PeakNetwork(TwoStageNetwork):
     """Peaks, tables of their positions, ratios and differences, dense layers."""
 
     def __init__(
@@ -225,7 +249,7 @@ class PeakNetwork(nn.Module):
         self.head = nn.Sequential(
             nn.GELU(),
             nn.Linear(width, width),
-            _ResidualLayers(width),
+            DenseBlock(width),
             nn.LayerNorm(width),
             nn.Linear(width, n_classes),
         )
@@ -261,14 +285,6 @@ class PeakNetwork(nn.Module):
             self.tables(values, weights) + self.dense(dense)
         )
         return logits
-
-    def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
-    ) -> Float[torch.Tensor, "batch classes"]:
-        """Logits of patterns with a maximum of one."""
-        with torch.no_grad():
-            peaks = self.encode(intensity)
-        return self.classify(peaks)
 
     def _describe(
         self,

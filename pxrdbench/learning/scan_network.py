@@ -16,7 +16,12 @@ from jaxtyping import Float
 from torch import nn
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
-from pxrdbench.learning.peak_network import BinnedSum, find_peaks
+from pxrdbench.learning.peak_network import (
+    BinnedSum,
+    DenseBlock,
+    TwoStageNetwork,
+    find_peaks,
+)
 from pxrdbench.learning.scan_features import ScanFeatures
 
 _SMALLEST_Q = 7.6e-5  # of 2θ = 1 degree
@@ -85,23 +90,6 @@ class PeakTables(nn.Module):
         return looked_up + self.dense(dense)  # type: ignore[no-any-return]  # modules return Any
 
 
-class DenseBlock(nn.Module):
-    """Normalise, two dense layers, add."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, width),
-            nn.GELU(),
-            nn.Linear(width, width),
-        )
-
-    def forward(self, x: Float[torch.Tensor, "batch width"]) -> torch.Tensor:
-        """Add what the layers make of the input."""
-        return x + self.layers(x)  # type: ignore[no-any-return]  # modules return Any
-
-
 def _head(inputs: int, width: int, blocks: int, n_classes: int) -> nn.Sequential:
     return nn.Sequential(
         nn.GELU(),
@@ -112,7 +100,7 @@ def _head(inputs: int, width: int, blocks: int, n_classes: int) -> nn.Sequential
     )
 
 
-class WidePeakNetwork(nn.Module):
+class WidePeakNetwork(TwoStageNetwork):
     """Found peaks, tables, a deeper stack of dense layers."""
 
     def __init__(
@@ -145,16 +133,8 @@ class WidePeakNetwork(nn.Module):
         logits: torch.Tensor = self.head(self.peaks(peaks[:, 0], peaks[:, 1]))
         return logits
 
-    def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
-    ) -> Float[torch.Tensor, "batch classes"]:
-        """Logits of patterns with a maximum of one."""
-        with torch.no_grad():
-            peaks = self.encode(intensity)
-        return self.classify(peaks)
 
-
-class ScanNetwork(nn.Module):
+class ScanNetwork(TwoStageNetwork):
     """Peaks, profile and autocorrelations of a pattern freed of its background."""
 
     def __init__(
@@ -211,11 +191,3 @@ class ScanNetwork(nn.Module):
             x = torch.cat([x, self.peaks(coarse.double() + fine.double(), height)], 1)
         logits: torch.Tensor = self.head(x)
         return logits
-
-    def forward(
-        self, intensity: Float[torch.Tensor, "batch 1 points"]
-    ) -> Float[torch.Tensor, "batch classes"]:
-        """Logits of patterns with a maximum of one."""
-        with torch.no_grad():
-            features = self.encode(intensity)
-        return self.classify(features)
