@@ -284,7 +284,9 @@ def predict_scan_logits(
     intensity = np.concatenate([scan.intensity for scan in scans])
     mask = np.concatenate([scan.is_measured for scan in scans])
     logits = classifier.predict(intensity, mask).astype(np.float64)
-    return logits.reshape(len(scans), -1, logits.shape[1]).mean(axis=1)
+    rows = logits.reshape(len(scans), -1, logits.shape[1])
+    means: np.ndarray = rows.mean(axis=1)
+    return means
 
 
 def to_probabilities(

@@ -130,7 +130,9 @@ def _find_measured(
 ) -> Bool[np.ndarray, "*grid"]:
     """Which angles are within half a step of a point, and not in a gap."""
     half = 0.5 * width
-    is_measured = (angles >= two_theta[0] - half) & (angles <= two_theta[-1] + half)
+    is_measured: np.ndarray = (angles >= two_theta[0] - half) & (
+        angles <= two_theta[-1] + half
+    )
     for start in np.flatnonzero(np.diff(two_theta) > _GAP_STEPS * width):
         is_measured &= ~(
             (angles > two_theta[start] + half) & (angles < two_theta[start + 1] - half)
