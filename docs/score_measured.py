@@ -273,7 +273,8 @@ def run_through(data: Path, classifier: Any) -> dict[str, Any]:
                     done += 1
                     warned += bool(prepared.warnings)
             except SourceError as error:
-                refused.append(f"{label}: {error}".replace(f"{label}: {label}", label))
+                reason = str(error).removeprefix(f"{Path(label).name}: ")
+                refused.append(f"{label}: {reason}")
         record[name] = {
             "scans": done,
             "with_warnings": warned,

@@ -48,8 +48,8 @@ def predict(
 
     The radiation comes from the file, or is asked for; it is never assumed.
     """
-    _check(radiation, model)
     found = _find_all(files)
+    _check(radiation, model, len(found))
     if as_json:
         _print_json(found, radiation, model, top)
         return
@@ -71,14 +71,19 @@ class _Scan:
     error: str = ""
 
 
-def _check(radiation: str | None, model: str | None) -> None:
-    """Refuse what no file can mend before any is read."""
+def _check(radiation: str | None, model: str | None, files: int) -> None:
+    """Refuse what no file can mend before any is read.
+
+    A model takes seconds to load: a single file that cannot be read is told sooner.
+    """
     from pxrdbench.diffraction.radiation import Radiation
     from pxrdbench.learning.prediction import find_model_file, load_model
 
     if radiation is not None:
         Radiation.parse(radiation)
-    load_model(find_model_file(model))
+    path = find_model_file(model)
+    if files > 1:
+        load_model(path)
 
 
 def _find_all(starts: list[Path]) -> list[Path]:

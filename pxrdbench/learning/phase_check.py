@@ -114,6 +114,8 @@ def _try_cubic(
 ) -> CellTest:
     unit = (strongest[:, None] / _CUBIC).ravel()[:, None]
     unit = unit[(q[-1] / unit < 60.0)[:, 0]]
+    if not len(unit):  # all strong lines at low angles, weak ones far off
+        return CellTest("cubic", np.zeros(len(q), np.bool_), 0.0)
     off = np.abs(q / unit - np.rint(q / unit)) * unit
     is_explained = off < tolerance
     chance = (2.0 * tolerance / unit).clip(0.01, 0.9).mean(axis=1)
@@ -143,7 +145,7 @@ def _try_uniaxial(
     lines = a_of_pair[:, None, None] * layers + c[pairs][:, None, None] * (
         np.arange(9) ** 2
     )
-    lines = lines.reshape(len(a_of_pair), -1)[:, 1:]  # without 000
+    lines = lines.reshape(len(a_of_pair), 9 * (1 + len(layer)))[:, 1:]  # without 000
     count = (lines < q[-1]).sum(axis=1)
     kept = (count < _MAX_DENSITY) & (count > 1)
     lines, count = lines[kept], count[kept]

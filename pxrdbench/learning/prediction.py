@@ -280,10 +280,13 @@ def contract_of(classifier: "CheckpointClassifier") -> InputContract:
 def predict_scan_logits(
     classifier: "CheckpointClassifier", scans: Sequence[PreparedScan]
 ) -> Float64[np.ndarray, "batch classes"]:
-    """Calibrated logits of prepared scans."""
-    intensity = np.stack([scan.intensity for scan in scans])
-    mask = np.stack([scan.is_measured for scan in scans])
-    return classifier.predict(intensity, mask).astype(np.float64)
+    """Calibrated logits of prepared scans, means over the shifts of each."""
+    intensity = np.concatenate([scan.intensity for scan in scans])
+    mask = np.concatenate([scan.is_measured for scan in scans])
+    logits = classifier.predict(intensity, mask).astype(np.float64)
+    rows = logits.reshape(len(scans), -1, logits.shape[1])
+    means: np.ndarray = rows.mean(axis=1)
+    return means
 
 
 def to_probabilities(
@@ -331,7 +334,7 @@ def _make_prediction(
         classifier.grid.angles(),
         scan.scan,
         scan.baseline,
-        scan.is_measured,
+        scan.is_measured[scan.unmoved],
     )
 
 

@@ -21,11 +21,11 @@ from pxrdbench.errors import SourceError
 from pxrdbench.sources.scans_binary import read_bruker_raw
 from pxrdbench.sources.scans_cif import read_pdcif
 from pxrdbench.sources.scans_columns import read_columns
+from pxrdbench.sources.scans_grid import resample
 from pxrdbench.sources.scans_pattern import (
     MAX_POINTS,
     MeasuredPattern,
     make_pattern,
-    resample,
 )
 from pxrdbench.sources.scans_vendors import read_gsas, read_ras, read_uxd
 from pxrdbench.sources.scans_xrdml import read_xrdml

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
-from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.radiation import NAMED_LINES, Radiation
 from pxrdbench.errors import PatternError, SourceError
 
@@ -17,8 +16,6 @@ MAX_POINTS = 1_000_000
 MIN_POINTS = 3
 # Below this part of the strongest point a negative value is no noise around zero.
 _NEGATIVE_SHARE = 0.05
-# Points further apart than this many usual steps have a gap between them.
-_GAP_STEPS = 5.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,73 +209,6 @@ def make_doublet(
     weight = 1.0 / (1.0 + ratio)
     lines = ((first, weight), (second, 1.0 - weight))
     return Radiation(lines, name or f"{first:g} and {second:g} Å")
-
-
-def resample(
-    two_theta: Float64[np.ndarray, " points"],
-    intensity: Float64[np.ndarray, " points"],
-    grid: TwoThetaGrid,
-) -> tuple[Float64[np.ndarray, " grid"], Bool[np.ndarray, " grid"]]:
-    """Bring a scan to the angles of a grid.
-
-    Finer steps are averaged over each step of the grid, which keeps areas and lowers
-    noise; coarser ones are interpolated with a cubic spline, which keeps the tops of
-    peaks that fall between points, and held between the values around it so that it
-    invents no peaks.
-
-    Args:
-        two_theta: Ascending angles 2θ [degrees].
-        intensity: At these angles.
-        grid: Angles of the result.
-
-    Returns:
-        Intensities, zero where nothing was measured; and where something was: within
-        half a step of a point and not in a gap.
-    """
-    from scipy.interpolate import CubicSpline
-
-    angles = grid.angles()
-    steps = np.diff(two_theta)
-    usual = float(np.median(steps))
-    if usual < 0.75 * grid.step:
-        result = _average(two_theta, intensity, angles, grid.step)
-    else:
-        result = CubicSpline(two_theta, intensity)(angles)
-        right = np.searchsorted(two_theta, angles).clip(1, len(two_theta) - 1)
-        around = np.lib.stride_tricks.sliding_window_view(
-            np.pad(intensity, 1, mode="edge"), 4
-        )[right - 1]
-        low, high = around.min(axis=1), around.max(axis=1)
-        # A top between two points rises above both by less than a tenth of the span.
-        result = result.clip(low - 0.0, high + 0.1 * (high - low))
-    half = 0.5 * max(usual, grid.step)
-    is_measured = (angles >= two_theta[0] - half) & (angles <= two_theta[-1] + half)
-    limit = _GAP_STEPS * max(usual, grid.step)
-    for start in np.flatnonzero(steps > limit):
-        is_measured &= ~(
-            (angles > two_theta[start] + half) & (angles < two_theta[start + 1] - half)
-        )
-    return np.where(is_measured, result, 0.0), is_measured
-
-
-def _average(
-    two_theta: Float64[np.ndarray, " points"],
-    intensity: Float64[np.ndarray, " points"],
-    angles: Float64[np.ndarray, " grid"],
-    width: float,
-) -> Float64[np.ndarray, " grid"]:
-    """Mean of the straight lines between points, over one step around each angle."""
-    pieces = np.diff(two_theta) * 0.5 * (intensity[1:] + intensity[:-1])
-    area = np.concatenate(([0.0], np.cumsum(pieces)))
-    left = np.clip(angles - 0.5 * width, two_theta[0], two_theta[-1])
-    right = np.clip(angles + 0.5 * width, two_theta[0], two_theta[-1])
-    covered = right - left
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean = (
-            np.interp(right, two_theta, area) - np.interp(left, two_theta, area)
-        ) / covered
-    nearest = np.interp(angles, two_theta, intensity)
-    return np.where(covered > 1e-3 * width, mean, nearest)
 
 
 def read_number(text: object) -> float | None:

@@ -56,6 +56,20 @@ def test_few_lines_tell_nothing():
     assert find_foreign_lines(SALT[:5], HEIGHTS[:5])[0] == ""
 
 
+@pytest.mark.parametrize(
+    "angles",
+    [
+        # All at the low angles of clay: no cell with edges below 12 Å fits at all.
+        np.linspace(5.1, 6.9, 7),
+        # The strong ones there, weak ones far off.
+        np.concatenate([np.linspace(5.1, 5.9, 7), np.linspace(70.0, 74.0, 5)]),
+    ],
+)
+def test_lines_that_no_cell_can_explain_are_no_crash(angles):
+    heights = np.linspace(100, 30, len(angles))
+    assert find_foreign_lines(angles, heights) is not None
+
+
 def test_single_crystals_of_any_symmetry_are_seldom_doubted():
     grid = TwoThetaGrid()
     contract = InputContract(grid, Radiation.parse("CuKa"), True)

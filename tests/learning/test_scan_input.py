@@ -39,8 +39,23 @@ def test_a_scan_on_the_models_own_grid_is_left_as_it_is(crystals):
     angles, scans = measure(crystals, "CuKa", GRID, noise=1)
     for scan in scans:
         prepared = prepare_scan(make_pattern(angles, scan, CU), CU, WITH)
-        assert prepared.is_measured.all()
-        np.testing.assert_allclose(prepared.intensity, scan / scan.max(), atol=1e-6)
+        middle = prepared.unmoved
+        assert prepared.is_measured[middle].all()
+        np.testing.assert_allclose(
+            prepared.intensity[middle], scan / scan.max(), atol=1e-6
+        )
+
+
+def test_a_model_sees_the_scan_moved_by_parts_of_a_step(crystals):
+    """The rows are what a scan gives whose angles are off by so much."""
+    angles, scans = measure(crystals, "CuKa", GRID, noise=6)
+    prepared = prepare_scan(make_pattern(angles, scans[0], CU), CU, WITH)
+    assert len(prepared.intensity) == 17
+    off = prepare_scan(make_pattern(angles + 2 * GRID.step, scans[0], CU), CU, WITH)
+    last = prepared.intensity[-1]
+    np.testing.assert_allclose(last, off.intensity[off.unmoved], atol=1e-6)
+    # Two whole steps: the same numbers, two places further on.
+    np.testing.assert_allclose(last[2:], (scans[0] / scans[0].max())[:-2], atol=1e-6)
 
 
 def test_molybdenum_gives_the_same_lines_as_copper(crystals):
@@ -55,7 +70,7 @@ def test_molybdenum_gives_the_same_lines_as_copper(crystals):
     ):
         first = prepare_scan(make_pattern(GRID.angles(), scan, CU), CU, WITHOUT)
         second = prepare_scan(make_pattern(fine.angles(), other, MO), MO, WITHOUT)
-        a, b = (np.sqrt(p.intensity.astype(float)) for p in (first, second))
+        a, b = (np.sqrt(p.intensity[p.unmoved].astype(float)) for p in (first, second))
         agree.append(np.corrcoef(a, b)[0, 1])
     assert np.median(agree) > 0.98
     assert min(agree) > 0.88  # dispersion differs between the tubes
@@ -68,7 +83,7 @@ def test_coarser_steps_give_nearly_the_same_input(crystals, every):
         whole = prepare_scan(make_pattern(angles, scan, CU), CU, WITHOUT)
         part = make_pattern(angles[::every], scan[::every], CU)
         coarse = prepare_scan(part, CU, WITHOUT)
-        a, b = (p.intensity.astype(float) for p in (whole, coarse))
+        a, b = (p.intensity[p.unmoved].astype(float) for p in (whole, coarse))
         assert np.corrcoef(a, b)[0, 1] > 0.99
 
 
@@ -77,7 +92,7 @@ def test_what_was_not_measured_is_masked(crystals):
     kept = ((angles > 20) & (angles < 45)) | ((angles > 50) & (angles < 60))
     scan = make_pattern(angles[kept], scans[0][kept], CU)
     prepared = prepare_scan(scan, CU, WITH)
-    assert abs(prepared.is_measured.sum() - kept.sum()) <= 4
+    assert abs(prepared.is_measured[prepared.unmoved].sum() - kept.sum()) <= 4
     assert not prepared.intensity[~prepared.is_measured].any()
     assert any("Short range: 20.0 to 60.0" in text for text in prepared.warnings)
 

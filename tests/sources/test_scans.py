@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import ndtr
 
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.radiation import Radiation
@@ -20,6 +21,7 @@ from pxrdbench.sources.scans import (
     read_scan_bytes,
     resample,
 )
+from pxrdbench.sources.scans_grid import rebin
 
 CU_PANALYTICAL = ((1.540598, 2 / 3), (1.544426, 1 / 3))
 CU_RIGAKU = ((1.540593, 2 / 3), (1.544414, 1 / 3))
@@ -405,31 +407,77 @@ def test_values_are_frozen():
         scan.metadata["x"] = "y"
 
 
-def test_resampling_keeps_positions_and_areas():
+def rebin_unmoved(angles, values, grid):
+    result, mask = rebin(angles, values, grid, np.zeros(1))
+    return result[0], mask[0]
+
+
+def gaussian(angles, step=0.0):
+    """A line at 20.003 degrees: at angles, or the means over steps around them."""
+    if not step:
+        return np.exp(-0.5 * ((angles - 20.003) / 0.06) ** 2)
+    left, right = (ndtr((angles + side * step / 2 - 20.003) / 0.06) for side in (-1, 1))
+    return (right - left) * 0.06 * np.sqrt(2 * np.pi) / step
+
+
+# One takes a point for the value at its angle, the other for the mean over its step.
+@pytest.mark.parametrize("bring", [resample, rebin_unmoved])
+def test_resampling_keeps_positions_and_areas(bring):
     """A Gaussian peak on finer and coarser steps comes back as itself."""
     grid = TwoThetaGrid(10.0, 30.0, 2001)
-    x = grid.angles()
-    truth = np.exp(-0.5 * ((x - 20.003) / 0.06) ** 2)
+    truth = gaussian(grid.angles())
     for step in (0.001, 0.0037, 0.008, 0.01, 0.017, 0.03, 0.05):
         angles = np.arange(9.5, 30.5, step)
-        values = np.exp(-0.5 * ((angles - 20.003) / 0.06) ** 2)
-        result, mask = resample(angles, values, grid)
+        values = gaussian(angles, step if bring is rebin_unmoved else 0.0)
+        result, mask = bring(angles, values, grid)
         assert mask.all()
         assert abs(result - truth).max() < 0.02, step
         assert abs(result.sum() / truth.sum() - 1.0) < 2e-3
         assert result.min() > -1e-6
 
 
-def test_resampling_marks_gaps_and_ends():
+@pytest.mark.parametrize("bring", [resample, rebin_unmoved])
+def test_resampling_marks_gaps_and_ends(bring):
     grid = TwoThetaGrid(5.0, 90.0, 8501)
     angles = np.concatenate((np.arange(20, 30, 0.02), np.arange(40, 60, 0.02)))
-    result, mask = resample(angles, np.ones(len(angles)), grid)
+    result, mask = bring(angles, np.ones(len(angles)), grid)
     measured = grid.angles()[mask]
     assert 19.98 <= measured[0] <= 20.0
     assert 59.97 <= measured[-1] <= 60.0
     assert not ((measured > 30.02) & (measured < 39.97)).any()
     assert not result[~mask].any()
     np.testing.assert_allclose(result[mask], 1.0)
+
+
+def test_rebinning_is_the_same_after_neighbours_are_added_up():
+    """A point is the mean over its own step: whole steps hold what they held."""
+    grid = TwoThetaGrid(10.0, 30.0, 1001)
+    rng = np.random.default_rng(0)
+    fine = np.arange(10.0 - 0.0075, 30.02, 0.005)
+    counts = rng.poisson(200.0, len(fine)).astype(float)
+    whole, _ = rebin_unmoved(fine, counts, grid)
+    four = len(fine) // 4 * 4
+    for added in (2, 4):
+        angles = fine[:four].reshape(-1, added).mean(axis=1)
+        values = counts[:four].reshape(-1, added).mean(axis=1)
+        result, mask = rebin_unmoved(angles, values, grid)
+        assert mask.all()
+        np.testing.assert_allclose(result[:-1], whole[:-1], rtol=1e-9)
+
+
+def test_rebinning_moves_a_scan_by_what_is_asked():
+    grid = TwoThetaGrid(10.0, 30.0, 1001)
+    angles = np.arange(12.0, 28.0, 0.013)
+    values = 5.0 + gaussian(angles)
+    shifts = np.array([-0.04, -0.005, 0.0, 0.03])
+    moved, masks = rebin(angles, values, grid, shifts)
+    for row, mask, shift in zip(moved, masks, shifts, strict=True):
+        alone, its_mask = rebin_unmoved(angles + shift, values, grid)
+        np.testing.assert_allclose(row, alone, atol=1e-9)
+        assert (mask == its_mask).all()
+        top = (row - 5.0).clip(0.0) * mask
+        centre = (top * grid.angles()).sum() / top.sum()
+        assert centre == pytest.approx(20.003 + shift, abs=1e-3)
 
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)
