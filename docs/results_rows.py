@@ -21,7 +21,7 @@ _REFERENCES = {
 def rows_section() -> str:
     """All rows, a table a track, and the best one beside what bounds it."""
     parts = [
-        "## Rows\n",
+        "## Rows",
         "From `leaderboards/`; the commands beside each row rebuild it "
         "(`pxrdbench leaderboard` shows them), `leaderboards/make_rows.py` runs them. "
         "One seed a row. Rows marked * keep their predictions in `leaderboards/`, so "
@@ -31,6 +31,7 @@ def rows_section() -> str:
     ]
     for track, told in _TRACKS:
         parts.append(_table(track, told))
+    parts.append(_fall())
     parts.append(_best("open/structure-type"))
     return "\n\n".join(parts)
 
@@ -68,6 +69,36 @@ def _table(track: str, told: str) -> str:
             f"{about['compute']['hours']:g}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _fall() -> str:
+    """What each row that learnt from real crystals loses on unseen types."""
+    lines = [
+        "### Recognition and reading\n",
+        "Top-1 % of the rows that stand on both tracks; what learnt from real crystals "
+        "learnt from those of the same track. Other crystals on each side, so the fall "
+        "is not paired.\n",
+        "| row | `open/random` | `open/structure-type` | fall |",
+        "|---|---|---|---|",
+    ]
+    here = {row["metadata"]["name"]: row for row in load_rows("open/structure-type")}
+    for row in load_rows("open/random"):
+        about = row["metadata"]
+        if about["kind"] == "baseline" or about["name"] not in here:
+            continue
+        both = [
+            found["evaluation"]["metrics"]["top_1"]
+            for found in (row, here[about["name"]])
+        ]
+        fall = 100 * (both[0]["value"] - both[1]["value"])
+        cells = f"{_cell(both[0])} | {_cell(both[1])} | {fall:.1f}"
+        lines.append(f"| {about['title']} ({_learnt(about)}) | {cells} |")
+    lines.append(
+        "\nWhoever learns from real crystals falls most, the forest from the first "
+        "place. What learns from synthetic ones falls too: `open/random` has easier "
+        "crystals, and relatives of those that the prior's frequencies come from."
+    )
     return "\n".join(lines)
 
 
