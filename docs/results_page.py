@@ -91,10 +91,15 @@ def draw_curve(
             axes.plot([row["patterns_seen"] for row in rows],
                       [100 * row[key] for row in rows], "-", lw=1.2, alpha=0.7,
                       color=color)  # fmt: skip
+    axes.plot([], [], "--", lw=1, color="gray", label="law, fitted to the points")
+    if "long" in results:
+        told = f"{results['long']['model']}, one long run"
+        axes.plot([], [], "-", lw=1.2, color="gray", label=told)
     axes.set_xscale("log")
     axes.set_xlabel("patterns seen")
     axes.set_ylabel("top-1 accuracy (%)")
-    axes.legend(frameon=False)
+    axes.set_ylim(0, 80)
+    axes.legend(frameon=False, loc="lower right", fontsize="small", ncols=2)
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
