@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from pxrdbench.cli import app
 from pxrdbench.cli.display import format_seconds
+from pxrdbench.cli.verbs import default_track
 
 
 def run(*arguments):
@@ -83,3 +85,9 @@ def test_prior_show_names_the_split():
 def test_numbers_as_people_write_them():
     assert format_seconds(59.6) == "60 s"
     assert format_seconds(7200) == "2 h 00 min"
+
+
+def test_stored_predictions_are_scored_on_their_own_track():
+    kept = Path(__file__).parents[1] / "leaderboards" / "open-structure-type"
+    assert default_track(kept / "peak-network-wide-2h.h5") == "open/structure-type"
+    assert default_track("no-such-file.h5") == default_track("model.pt")

@@ -159,7 +159,10 @@ def evaluate(
         ),
     ],
     track: Annotated[
-        Optional[list[str]], typer.Option(help="May be given more than once.")
+        Optional[list[str]],
+        typer.Option(
+            help="May be given more than once. Stored predictions know theirs."
+        ),
     ] = None,
     weights: Annotated[
         Optional[Path], typer.Option(help="For a name or module:factory.")
@@ -170,9 +173,9 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a model on real crystals it has not seen, with 95 % intervals."""
-    from pxrdbench.cli.verbs import run_evaluate
+    from pxrdbench.cli.verbs import default_track, run_evaluate
 
-    tracks = track or ["aflow/prototypes"]
+    tracks = track or [default_track(model)]
     for name in tracks:
         folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
         run_evaluate(model, name, part, folder, weights)

@@ -110,6 +110,17 @@ def run_train(config: "TrainConfig") -> "TrainReport":
     return report
 
 
+def default_track(model: Path | str) -> str:
+    """The track that stored predictions are of; for models the one of seconds."""
+    from pxrdbench.benchmark.evaluation import DEFAULT_TRACK
+    from pxrdbench.benchmark.predictions import Predictions
+
+    path = Path(model)
+    if path.suffix in {".h5", ".hdf5"} and path.is_file():
+        return Predictions.read(path).track
+    return DEFAULT_TRACK
+
+
 def run_evaluate(
     model: Path | str,
     track: str,
