@@ -230,9 +230,7 @@ def _curve(results: dict[str, Any], laws: dict[str, dict[str, float]]) -> str:
 def _long(found: dict[str, Any]) -> str:
     test = found["randomised"]["test"]
     statistics = found["randomised"]["statistics"]
-    # The last points: where the rate of learning is lowest, no law holds.
-    curve = [row for row in found["curve"] if row["patterns_seen"] > 3e5]
-    law = fit_power_law(curve)["real_top_1"]
+    law = fit_power_law(found["curve"])["real_top_1"]
     lines = [
         "## Not planned: another network, trained longer\n",
         f"`{found['model']}`, {found['patterns']:,} synthetic patterns, "
