@@ -234,6 +234,17 @@ def benchmark_workers(n_workers: int, *, rounds: int = 60) -> dict[str, Any]:
                 thread.join()
             wall[count].append((time.perf_counter() - begun) / count)
             cpu_times[count].append(sum(spent) / count)
+    return _summarise_workers(n_workers, patterns, cpu_times, wall)
+
+
+def _summarise_workers(
+    n_workers: int,
+    patterns: int,
+    cpu_times: dict[int, list[float]],
+    wall: dict[int, list[float]],
+) -> dict[str, Any]:
+    """What ``benchmark_workers`` returns, of seconds by threads and rounds."""
+    rounds = len(wall[1])
     ratios = np.sort(np.array(cpu_times[n_workers]) / np.array(cpu_times[1])) - 1.0
     reach = 1.96 * math.sqrt(rounds) / 2.0  # ranks of a median, binomially distributed
     low, high = math.floor(rounds / 2.0 - reach), math.ceil(rounds / 2.0 + reach)

@@ -17,6 +17,8 @@ a linear layer over fine histograms, at the price of the few bins that are not e
 Dense layers follow. A step costs some hundredth of that of a convolutional network.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Bool, Float
 from torch import nn
@@ -207,20 +209,20 @@ class DenseBlock(nn.Module):
         return x + self.layers(x)  # type: ignore[no-any-return]  # modules return Any
 
 
-class TwoStageNetwork(nn.Module):
+class TwoStageNetwork(nn.Module, ABC):
     """A network whose first stage has no weights, so that loaders may run it."""
 
+    @abstractmethod
     def encode(
         self, intensity: Float[torch.Tensor, "batch 1 points"]
     ) -> Float[torch.Tensor, "batch ..."]:
         """Find features of patterns: the stage without weights."""
-        raise NotImplementedError
 
+    @abstractmethod
     def classify(
         self, features: Float[torch.Tensor, "batch ..."]
     ) -> Float[torch.Tensor, "batch classes"]:
         """Logits from features: the stage with weights."""
-        raise NotImplementedError
 
     def forward(
         self, intensity: Float[torch.Tensor, "batch 1 points"]

@@ -23,6 +23,7 @@ from jaxtyping import Bool, Float32, Float64
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.radiation import NAMED_LINES, Radiation
 from pxrdbench.errors import SourceError
+from pxrdbench.learning.scan_lines import match_lines, second_line
 from pxrdbench.learning.scan_warnings import find_peaks, find_warnings
 from pxrdbench.sources.scans_grid import rebin
 from pxrdbench.sources.scans_pattern import MeasuredPattern
@@ -38,10 +39,6 @@ _STIFFNESS = 5e5
 # Nothing wider than this [degrees] is a line; and a hump is at least this part of them.
 _HUMP = 5.0
 _HUMP_SHARE = 0.3
-# Kα2 that comes off must not leave holes of more than this part of what remains: with
-# it 0.000 to 0.02, without it 0.05 to 0.4 for nine patterns of ten of `laboratory`.
-_HOLES = 0.025
-_SMOOTH = 0.09  # [degrees]
 _NOISE_FLOOR = 3.0
 # A model sees a scan moved by up to so many quarters of a step to either side: two
 # steps, which is one bin of networks that add neighbouring points up. Less leaves the
@@ -49,8 +46,6 @@ _NOISE_FLOOR = 3.0
 _SHIFTS = 8
 _PARTS = 4
 _TINY = 1e-300
-# Second lines are told apart from first ones where they are this far off [degrees].
-_RESOLVED = 0.12
 
 
 @dataclass(frozen=True)
@@ -152,16 +147,14 @@ def prepare_scan(
             f"{pattern.name}: no line rises above background and noise between "
             f"{grid.start:g} and {grid.stop:g} degrees; there is nothing to go by"
         )
-    change = _match_lines(net, radiation, contract)
+    change = match_lines(grid.angles(), net, radiation, contract.radiation)
     ground = _move(baseline, is_measured, grid, shifts)
     nets = change.apply(grid.angles(), np.where(are_measured, scans - ground, 0.0))
     # Patterns that a model learnt without noise have none between their lines.
     cleaned = np.where(nets > _NOISE_FLOOR * peaks.noise, nets, 0.0)
     model_input = nets + ground if contract.has_background else cleaned
-    model_input = np.where(are_measured, model_input, 0.0).clip(0.0)
-    highest = model_input.max(axis=1, keepdims=True)
     scale = float(scan.max())
-    second = _second_line(radiation)
+    second = second_line(radiation)
     doubts = find_warnings(
         pattern,
         nets[_SHIFTS],
@@ -172,12 +165,22 @@ def prepare_scan(
         second[0] if second else 1.0,
     )
     return PreparedScan(
-        (model_input / highest.clip(_TINY)).astype(np.float32),
+        _normalise(np.where(are_measured, model_input, 0.0)),
         are_measured,
         scan / scale,
         baseline / scale,
         (*pattern.warnings, *change.note, *doubts),
     )
+
+
+def _normalise(
+    patterns: Float64[np.ndarray, "rows points"],
+) -> Float32[np.ndarray, "rows points"]:
+    """Nothing below zero, maximum one."""
+    patterns = patterns.clip(0.0)
+    highest = patterns.max(axis=1, keepdims=True).clip(_TINY)
+    scaled: np.ndarray = (patterns / highest).astype(np.float32)
+    return scaled
 
 
 def _convert(
@@ -272,129 +275,3 @@ def _find_hump(
         return np.zeros(len(rest))
     result: np.ndarray = broad.clip(0.0)
     return result
-
-
-@dataclass(frozen=True)
-class _LineChange:
-    """What is done about second lines: ratios of those to take off and to put on."""
-
-    off: tuple[float, float] | None = None
-    on: tuple[float, float] | None = None
-    note: tuple[str, ...] = ()
-
-    def apply(
-        self,
-        angles: Float64[np.ndarray, " points"],
-        net: Float64[np.ndarray, "*rows points"],
-    ) -> Float64[np.ndarray, "*rows points"]:
-        """Do it to patterns without background."""
-        if self.off is not None:
-            net = _strip(angles, net, *self.off)
-        if self.on is not None:
-            net = add_second_line(angles, net, *self.on)
-        return net
-
-
-def _match_lines(
-    net: Float64[np.ndarray, " points"], radiation: Radiation, contract: InputContract
-) -> _LineChange:
-    """How a scan gets the second line that the model's patterns have, or loses it."""
-    theirs, ours = _second_line(radiation), _second_line(contract.radiation)
-    is_alike = theirs and ours and abs(theirs[0] / ours[0] - 1.0) < 3e-4
-    if is_alike or (theirs is None and ours is None):
-        return _LineChange()
-    angles = contract.grid.angles()
-    if theirs is not None:
-        if strip_second_line(angles, net, *theirs) is None:
-            return _LineChange(
-                note=(
-                    "The second line of the radiation is not seen in this scan: left "
-                    "out of account.",
-                )
-            )
-    elif ours is not None and strip_second_line(angles, net, *ours) is not None:
-        # A file may name Kα1 alone though the tube sent both.
-        return _LineChange()
-    return _LineChange(theirs, ours)
-
-
-def _second_line(radiation: Radiation) -> tuple[float, float] | None:
-    """Ratios of wavelength and of intensity of the second line to the first."""
-    if len(radiation.lines) < 2:
-        return None
-    (first, weight), (second, other) = radiation.lines[:2]
-    return second / first, other / weight
-
-
-def strip_second_line(
-    angles: Float64[np.ndarray, " points"],
-    net: Float64[np.ndarray, " points"],
-    wavelengths: float,
-    intensities: float,
-) -> Float64[np.ndarray, " points"] | None:
-    """Take Kα2 off a pattern without background.
-
-        I1(s) = I(s) - r I1(s / q),  s = sin θ,
-
-    from low angles to high; q and r are the ratios of wavelengths and intensities.
-
-    Returns:
-        The pattern of the first line; None if that leaves holes where second lines
-        should be: they are not in this pattern.
-
-    References:
-        Rachinger (1948), J. Sci. Instrum. 25, 254.
-    """
-    result = _strip(angles, net, wavelengths, intensities)
-    shift = np.degrees(2.0 * np.tan(np.radians(angles / 2))) * (wavelengths - 1.0)
-    is_resolved = shift > _RESOLVED
-    width = max(3, round(_SMOOTH / (angles[1] - angles[0])))
-    smooth = np.convolve(result, np.full(width, 1.0 / width), mode="same")
-    # Three standard deviations; of two equal ones the median difference is 0.954.
-    noise = 3.0 / 0.954 * float(np.median(np.abs(np.diff(smooth[::width]))))
-    holes = -(smooth + noise).clip(None, 0.0)[is_resolved].sum()
-    rest = (smooth - noise).clip(0.0)[is_resolved].sum()
-    return None if holes > _HOLES * max(rest, 1e-12) else result
-
-
-def _strip(
-    angles: Float64[np.ndarray, " points"],
-    net: Float64[np.ndarray, "*rows points"],
-    wavelengths: float,
-    intensities: float,
-) -> Float64[np.ndarray, "*rows points"]:
-    """Take the second line off, point after point, whether it is there or not."""
-    place = _places(angles, 1.0 / wavelengths)
-    result = net.copy()
-    lower = np.floor(place).astype(np.int64)
-    share = place - lower
-    for point in np.flatnonzero((place >= 0.0) & (lower + 1 < np.arange(len(angles)))):
-        low = lower[point]
-        before, after = result[..., low], result[..., low + 1]
-        before = before + share[point] * (after - before)
-        # Noise below zero would be handed on from line to line.
-        result[..., point] -= intensities * np.maximum(before, 0.0)
-    return result
-
-
-def add_second_line(
-    angles: Float64[np.ndarray, " points"],
-    net: Float64[np.ndarray, "*rows points"],
-    wavelengths: float,
-    intensities: float,
-) -> Float64[np.ndarray, "*rows points"]:
-    """Give patterns of one line a second one: I(s) + r I(s / q)."""
-    place = _places(angles, 1.0 / wavelengths)
-    lower = np.floor(place).astype(np.int64).clip(0, len(angles) - 2)
-    share = place - lower
-    second = net[..., lower] + share * (net[..., lower + 1] - net[..., lower])
-    return net + intensities * np.where(place >= 0.0, second, 0.0)
-
-
-def _places(
-    angles: Float64[np.ndarray, " points"], ratio: float
-) -> Float64[np.ndarray, " points"]:
-    """Index, with its fraction, of the angle whose sin θ is a ratio of each one's."""
-    moved = np.degrees(2.0 * np.arcsin(np.sin(np.radians(angles / 2)) * ratio))
-    places: np.ndarray = (moved - angles[0]) / (angles[1] - angles[0])
-    return places

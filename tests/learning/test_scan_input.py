@@ -8,11 +8,10 @@ from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SourceError
 from pxrdbench.learning.scan_input import (
     InputContract,
-    add_second_line,
     find_baseline,
     prepare_scan,
-    strip_second_line,
 )
+from pxrdbench.learning.scan_lines import add_second_line, strip_second_line
 from pxrdbench.learning.scan_warnings import find_flat_top
 from pxrdbench.sources.scans import make_pattern
 
