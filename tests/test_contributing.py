@@ -80,5 +80,5 @@ def test_add_a_model_and_submit_its_result(run):
         run(command)
     assert (run.folder / "leaderboards/aflow-prototypes/my-model.json").is_file()
     assert "One dense layer" in (
-        run.folder / "leaderboards/aflow-prototypes.html"
+        run.folder / "leaderboards/aflow-prototypes/index.html"
     ).read_text("utf-8")
