@@ -1,0 +1,1 @@
+"""Reading a pattern: lines, cells, intensities, absences, space groups."""
