@@ -72,11 +72,13 @@ def find_sigma0(y: Points, start: float, step: float, least_height: float) -> fl
             low = min(y[i - h], y[i + h])
             if low <= 0.0:
                 break
-            # Half a σ away, a Gaussian has fallen to 0.88.
-            if low < 0.88 * y[i] or h == 63:
+            # One σ away, a Gaussian has fallen to 0.61.
+            if low < 0.61 * y[i]:
                 second = math.log(y[i - h] / y[i]) + math.log(y[i + h] / y[i])
                 cos = cosine_of(float(i), start, step)
-                best = max(best, -second / (h * h) / (cos * cos))
+                # Noise of a few millionths in y is that of ln y divided by y.
+                surely = -second - 1e-5 / low
+                best = max(best, surely / (h * h) / (cos * cos))
                 break
             h += 1
     return 1.0 / math.sqrt(best) if best > 0.0 else 0.0
@@ -196,14 +198,12 @@ def _fill_profiles(
     profile: Points,
     slope: Points,
     model: Points,
-    wider: Points,
 ) -> bool:
-    """Profiles of height one, ∂/∂c and the sums of a·p and of a·∂p/∂ln σ0.
+    """Profiles of height one, a·∂p/∂c, and the sum of a·p.
 
     False if there is no room for them.
     """
     model[:] = 0.0
-    wider[:] = 0.0
     at = 0
     for j in range(position.shape[0]):
         sigma = sigma0 / cosine_of(position[j], start, step)
@@ -223,7 +223,6 @@ def _fill_profiles(
             profile[at] = p
             slope[at] = a * p * z * per_sigma
             model[i] += a * p
-            wider[i] += a * p * z * z
             at += 1
     offset[position.shape[0]] = at
     return True
@@ -247,7 +246,6 @@ def _band_of(
 def _fill_equations(
     residual: Points,
     weight: Points,
-    wider: Points,
     first: Int64[np.ndarray, " lines"],
     last: Int64[np.ndarray, " lines"],
     offset: Int64[np.ndarray, " lines_and_one"],
@@ -255,26 +253,22 @@ def _fill_equations(
     slope: Points,
     band: Float64[np.ndarray, "unknowns bandwidth_and_one"],
     right: Float64[np.ndarray, " unknowns"],
-    border: Float64[np.ndarray, " unknowns"],
 ) -> None:
     """Normal equations; unknowns 2j and 2j + 1 are height and place of line j."""
     band[:] = 0.0
     most = (band.shape[1] - 2) // 2
     for j in range(first.shape[0]):
-        r0 = r1 = b0 = b1 = s00 = s01 = s11 = 0.0
+        r0 = r1 = s00 = s01 = s11 = 0.0
         base = offset[j] - first[j]
         for i in range(first[j], last[j]):
             p, s, w = profile[base + i], slope[base + i], weight[i]
             wp, ws = w * p, w * s
             r0 += wp * residual[i]
             r1 += ws * residual[i]
-            b0 += wp * wider[i]
-            b1 += ws * wider[i]
             s00 += wp * p
             s01 += wp * s
             s11 += ws * s
         right[2 * j], right[2 * j + 1] = r0, r1
-        border[2 * j], border[2 * j + 1] = b0, b1
         band[2 * j, 0], band[2 * j + 1, 0], band[2 * j + 1, 1] = s00, s11, s01
         for k in range(1, most + 1):
             m = j - k
@@ -308,54 +302,46 @@ def fit_gaussians(
     damping: float,
     residual: Points,
     variance: Float64[np.ndarray, "lines 2"],
-) -> tuple[bool, float]:
-    """Least squares of all heights and places, and of σ0, in place.
+) -> bool:
+    """Least squares of all heights and places, in place; false if there was no fit.
 
-    Gauss-Newton with Levenberg's damping; the equations are banded, bordered by σ0.
+    Gauss-Newton with Marquardt's damping; the equations are banded.
 
     Args:
         residual: Receives the pattern less the fit, every ``stride``-th point.
         variance: Receives the variances of heights and places for the noise assumed.
-
-    Returns:
-        Whether there was a fit, and the new σ0.
     """
     n, n_kept = position.shape[0], residual.shape[0]
     most = 0
     for j in range(n):
         most += 2 * int(5.3 * sigma0 / cosine_of(position[j], start, step) / stride) + 4
     profile, slope = np.empty(most + 64), np.empty(most + 64)
-    model, wider, weight = np.empty(n_kept), np.empty(n_kept), np.empty(n_kept)
+    model, weight = np.empty(n_kept), np.empty(n_kept)
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
     offset = np.empty(n + 1, np.int64)
-    right, border = np.empty(2 * n), np.empty(2 * n)
+    right = np.empty(2 * n)
     for i in range(n_kept):
         noise = FLOOR_NOISE**2 + (RELATIVE_NOISE * y[i * stride]) ** 2
         weight[i] = 1.0 / noise
     for turn in range(rounds + 1):
         if not _fill_profiles(
             position, height, sigma0, start, step, stride, n_kept,
-            first, last, offset, profile, slope, model, wider,
+            first, last, offset, profile, slope, model,
         ):  # fmt: skip
-            return False, sigma0
+            return False
         for i in range(n_kept):
             residual[i] = y[i * stride] - model[i]
         bandwidth = 2 * min(_band_of(first, last), 24) + 2
         band = np.empty((2 * n, bandwidth))
         _fill_equations(
-            residual, weight, wider, first, last, offset, profile, slope,
-            band, right, border,
+            residual, weight, first, last, offset, profile, slope, band, right
         )  # fmt: skip
-        corner, corner_right = 0.0, 0.0
-        for i in range(n_kept):
-            corner += weight[i] * wider[i] * wider[i]
-            corner_right += weight[i] * wider[i] * residual[i]
         is_last = turn == rounds
         add = 1e-12 if is_last else damping
         for k in range(2 * n):
             band[k, 0] = band[k, 0] * (1.0 + add) + 1e-30
         if not factor_band(band):
-            return False, sigma0
+            return False
         if is_last:
             inverse = np.zeros_like(band)
             invert_within_band(band, inverse)
@@ -364,25 +350,17 @@ def fit_gaussians(
                 variance[j, 1] = inverse[2 * j + 1, 0]
             break
         solve_band(band, right)
-        across = border.copy()
-        solve_band(band, across)
-        for k in range(2 * n):
-            corner -= border[k] * across[k]
-            corner_right -= border[k] * right[k]
-        change = corner_right / corner if corner > 0.0 else 0.0
-        change = min(max(change, -0.05), 0.05)
-        sigma0 *= math.exp(change)
         for j in range(n):
             sigma = sigma0 / cosine_of(position[j], start, step)
-            height[j] += right[2 * j] - change * across[2 * j]
-            moved = right[2 * j + 1] - change * across[2 * j + 1]
+            height[j] += right[2 * j]
+            moved = right[2 * j + 1]
             position[j] += min(max(moved, -0.4 * sigma), 0.4 * sigma)
             height[j] = max(height[j], CUT)
         damping *= 0.1
         order = np.argsort(position)
         position[:] = position[order]
         height[:] = height[order]
-    return True, sigma0
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -414,6 +392,338 @@ def keep_lines(
 
 
 @njit(cache=True, nogil=True)
+def _solve_dense(
+    matrix: Float64[np.ndarray, "unknowns unknowns"],
+    right: Float64[np.ndarray, " unknowns"],
+    n: int,
+) -> bool:
+    """Cholesky in place of the first n unknowns; false if not positive definite."""
+    for i in range(n):
+        for j in range(i + 1):
+            total = matrix[i, j]
+            for k in range(j):
+                total -= matrix[i, k] * matrix[j, k]
+            if i == j:
+                if not total > 0.0:
+                    return False
+                matrix[i, i] = math.sqrt(total)
+            else:
+                matrix[i, j] = total / matrix[j, j]
+    for i in range(n):
+        for k in range(i):
+            right[i] -= matrix[i, k] * right[k]
+        right[i] /= matrix[i, i]
+    for i in range(n - 1, -1, -1):
+        for k in range(i + 1, n):
+            right[i] -= matrix[k, i] * right[k]
+        right[i] /= matrix[i, i]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _difference(
+    y: Points,
+    x: Points,
+    position: Lines,
+    height: Lines,
+    sigma: float,
+    n: int,
+    profile: Float64[np.ndarray, "room points"],
+    out: Points,
+) -> None:
+    """Profiles of n lines at points x, and y less their sum."""
+    out[:] = y
+    for j in range(n):
+        for i in range(x.shape[0]):
+            z = (x[i] - position[j]) / sigma
+            p = math.exp(-0.5 * z * z) if abs(z) < 6.0 else 0.0
+            profile[j, i] = p
+            out[i] -= height[j] * p
+
+
+@njit(cache=True, nogil=True)
+def fit_blend(
+    y: Points,
+    x: Points,
+    weight: Points,
+    sigma: float,
+    position: Lines,
+    height: Lines,
+    n: int,
+    rounds: int,
+    good_enough: float,
+    rest: Points,
+) -> float:
+    """Levenberg-Marquardt of a few lines of one known σ; the sum of squares left.
+
+    Args:
+        rest: Receives y less the fit.
+    """
+    m = x.shape[0]
+    profile, slope = np.empty((n, m)), np.empty((n, m))
+    matrix, right = np.empty((2 * n, 2 * n)), np.empty(2 * n)
+    trial_matrix = np.empty((2 * n, 2 * n))
+    step = np.empty(2 * n)
+    new_position, new_height = position.copy(), height.copy()
+    new_rest = np.empty(m)
+    _difference(y, x, position, height, sigma, n, profile, rest)
+    chi2 = 0.0
+    for i in range(m):
+        chi2 += weight[i] * rest[i] * rest[i]
+    damping = 1e-3
+    stale = True
+    for _ in range(rounds):
+        if chi2 < good_enough:
+            break
+        if stale:
+            for j in range(n):
+                scale = height[j] / sigma
+                for i in range(m):
+                    slope[j, i] = scale * profile[j, i] * (x[i] - position[j]) / sigma
+            for j in range(n):
+                for which in range(2):
+                    row = profile[j] if which == 0 else slope[j]
+                    u = 2 * j + which
+                    total = 0.0
+                    for i in range(m):
+                        total += weight[i] * row[i] * rest[i]
+                    right[u] = total
+                    for k in range(j + 1):
+                        t0 = t1 = 0.0
+                        for i in range(m):
+                            v = weight[i] * row[i]
+                            t0 += v * profile[k, i]
+                            t1 += v * slope[k, i]
+                        matrix[u, 2 * k] = t0
+                        if 2 * k + 1 <= u:
+                            matrix[u, 2 * k + 1] = t1
+            stale = False
+        for u in range(2 * n):
+            for k in range(u + 1):
+                trial_matrix[u, k] = matrix[u, k]
+            trial_matrix[u, u] = matrix[u, u] * (1.0 + damping) + 1e-30
+            step[u] = right[u]
+        if not _solve_dense(trial_matrix, step, 2 * n):
+            damping *= 10.0
+            continue
+        for j in range(n):
+            moved = min(max(step[2 * j + 1], -0.5 * sigma), 0.5 * sigma)
+            new_position[j] = position[j] + moved
+            new_height[j] = max(height[j] + step[2 * j], 0.02 * height[j])
+        _difference(y, x, new_position, new_height, sigma, n, profile, new_rest)
+        new_chi2 = 0.0
+        for i in range(m):
+            new_chi2 += weight[i] * new_rest[i] * new_rest[i]
+        if new_chi2 < chi2:
+            gained = new_chi2 < chi2 * (1.0 - 1e-3)
+            position[:n], height[:n] = new_position[:n], new_height[:n]
+            rest[:] = new_rest
+            chi2 = new_chi2
+            damping = max(damping * 0.1, 1e-9)
+            stale = True
+            if not gained and damping < 1e-6:
+                break
+        else:
+            damping *= 10.0
+            stale = False
+            # Profiles belong to the trial; the next trial fills them anew, and they
+            # are needed only after one that was taken.
+            if damping > 1e6:
+                break
+    return chi2
+
+
+# Lines in a blend that is built anew, and how many more than maxima it may get.
+_MOST_IN_BLEND, _MOST_ADDED = 14, 6
+
+
+@njit(cache=True, nogil=True)
+def rebuild_blends(
+    y: Points,
+    stride: int,
+    start: float,
+    step: float,
+    sigma0: float,
+    least_height: float,
+    first_look: Lines,
+    residual: Points,
+    position: Lines,
+    height: Lines,
+    count: int,
+) -> int:
+    """Build those blends anew that the fit of all lines has not explained.
+
+    A blend starts with the maxima of the sharpened pattern. The line with the largest
+    misfit is split in two until the noise is reached or nothing more is gained.
+    """
+    room = position.shape[0]
+    new_position, new_height = np.empty(room), np.empty(room)
+    made = 0
+    blend_position = np.empty(_MOST_IN_BLEND + 2)
+    blend_height = np.empty(_MOST_IN_BLEND + 2)
+    trial_position = np.empty(_MOST_IN_BLEND + 2)
+    trial_height = np.empty(_MOST_IN_BLEND + 2)
+    begin = 0
+    while begin < count:
+        end = begin + 1
+        sigma = sigma0 / cosine_of(position[begin], start, step)
+        while end < count and position[end] - position[end - 1] < 3.5 * sigma:
+            end += 1
+        middle = 0.5 * (position[begin] + position[end - 1])
+        sigma = sigma0 / cosine_of(middle, start, step)
+        low = max(0, int((position[begin] - 3.5 * sigma) / stride))
+        high = min(
+            residual.shape[0], int((position[end - 1] + 3.5 * sigma) / stride) + 2
+        )
+        m = high - low
+        weight = np.empty(m)
+        chi2, largest = 0.0, 0.0
+        for i in range(m):
+            value = y[(low + i) * stride]
+            weight[i] = 1.0 / (FLOOR_NOISE**2 + (RELATIVE_NOISE * value) ** 2)
+            chi2 += weight[i] * residual[low + i] ** 2
+            largest = max(largest, abs(residual[low + i]))
+        n = 0
+        for k in range(first_look.shape[0]):
+            inside = first_look[k] > position[begin] - 1.75 * sigma
+            if inside and first_look[k] < position[end - 1] + 1.75 * sigma:
+                n += 1
+        is_bad = chi2 > 25.0 * m and largest > 0.1 * least_height
+        if not is_bad or n == 0 or n > _MOST_IN_BLEND - 2 or m < 6:
+            for j in range(begin, end):
+                if made < room:
+                    new_position[made], new_height[made] = position[j], height[j]
+                    made += 1
+            begin = end
+            continue
+        x, local, rest = np.empty(m), np.empty(m), np.empty(m)
+        for i in range(m):
+            x[i] = (low + i) * stride
+            total = residual[low + i]
+            for j in range(begin, end):
+                s = sigma0 / cosine_of(position[j], start, step)
+                z = (x[i] - position[j]) / s
+                total += height[j] * math.exp(-0.5 * z * z) if abs(z) < 6.0 else 0.0
+            local[i] = total
+        n = 0
+        for k in range(first_look.shape[0]):
+            inside = first_look[k] > position[begin] - 1.75 * sigma
+            if inside and first_look[k] < position[end - 1] + 1.75 * sigma:
+                blend_position[n] = first_look[k]
+                at = min(max(int(first_look[k] / stride) - low, 0), m - 1)
+                blend_height[n] = max(local[at], least_height)
+                n += 1
+        best = fit_blend(
+            local, x, weight, sigma, blend_position, blend_height, n, 30, 4.0 * m, rest
+        )
+        added = 0
+        while best > 9.0 * m and n < _MOST_IN_BLEND and added < _MOST_ADDED:
+            worst, which = -1.0, 0
+            for j in range(n):
+                total = 0.0
+                for i in range(m):
+                    if abs(x[i] - blend_position[j]) < 1.2 * sigma:
+                        total += weight[i] * rest[i] * rest[i]
+                if total > worst:
+                    worst, which = total, j
+            trial_position[:n] = blend_position[:n]
+            trial_height[:n] = blend_height[:n]
+            trial_position[n] = blend_position[which] + 0.35 * sigma
+            trial_position[which] -= 0.35 * sigma
+            trial_height[n] = 0.5 * blend_height[which]
+            trial_height[which] *= 0.5
+            trial = fit_blend(
+                local, x, weight, sigma, trial_position, trial_height, n + 1, 40,
+                4.0 * m, rest,
+            )  # fmt: skip
+            if trial > 0.5 * best:
+                break
+            best = trial
+            n += 1
+            added += 1
+            blend_position[:n], blend_height[:n] = trial_position[:n], trial_height[:n]
+        if best > chi2:
+            for j in range(begin, end):
+                if made < room:
+                    new_position[made], new_height[made] = position[j], height[j]
+                    made += 1
+        else:
+            for j in range(n):
+                if made < room:
+                    new_position[made] = blend_position[j]
+                    new_height[made] = blend_height[j]
+                    made += 1
+        begin = end
+    order = np.argsort(new_position[:made])
+    position[:made] = new_position[:made][order]
+    height[:made] = new_height[:made][order]
+    return keep_lines(
+        position, height, sigma0, start, step, 0.3 * least_height, 0.1, made
+    )
+
+
+@njit(cache=True, nogil=True)
+def _squares(y: Points, stride: int, residual: Points, low: int, high: int) -> float:
+    """Weighted squares of a residual between two kept points."""
+    total = 0.0
+    for i in range(max(low, 0), min(high, residual.shape[0])):
+        noise = FLOOR_NOISE**2 + (RELATIVE_NOISE * y[i * stride]) ** 2
+        total += residual[i] ** 2 / noise
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _polish(
+    y: Points,
+    stride: int,
+    start: float,
+    step: float,
+    position: Lines,
+    height: Lines,
+    sigma0: float,
+    residual: Points,
+    variance: Float64[np.ndarray, "lines 2"],
+    turns: int,
+) -> None:
+    """Fit all lines once more, but take back what made a blend worse."""
+    n = position.shape[0]
+    fit_gaussians(
+        y, stride, start, step, position, height, sigma0, 0, 0.0, residual, variance
+    )
+    for _ in range(turns):
+        before = residual.copy()
+        old_position, old_height = position.copy(), height.copy()
+        fit_gaussians(
+            y, stride, start, step, position, height, sigma0, 1, 1e-5, residual,
+            variance,
+        )  # fmt: skip
+        begin, taken_back = 0, False
+        while begin < n:
+            end = begin + 1
+            sigma = sigma0 / cosine_of(old_position[begin], start, step)
+            while end < n and old_position[end] - old_position[end - 1] < 3.5 * sigma:
+                end += 1
+            low = int((old_position[begin] - 1.75 * sigma) / stride)
+            high = int((old_position[end - 1] + 1.75 * sigma) / stride) + 1
+            is_worse = _squares(y, stride, residual, low, high) > _squares(
+                y, stride, before, low, high
+            )
+            if is_worse:
+                position[begin:end] = old_position[begin:end]
+                height[begin:end] = old_height[begin:end]
+                taken_back = True
+            begin = end
+        if taken_back:
+            order = np.argsort(position)
+            position[:] = position[order]
+            height[:] = height[order]
+            fit_gaussians(
+                y, stride, start, step, position, height, sigma0, 0, 0.0, residual,
+                variance,
+            )  # fmt: skip
+
+
+@njit(cache=True, nogil=True)
 def read_gaussians(
     y: Points,
     start: float,
@@ -437,7 +747,7 @@ def read_gaussians(
         Number of lines, σ0 [points], the mean residual as a part of the mean pattern,
         and the number of points that were read; no lines if no width fits.
     """
-    sigma0 = find_sigma0(y, start, step, 0.02)
+    sigma0 = find_sigma0(y, start, step, 0.01)
     if sigma0 <= 0.0:
         return 0, 0.0, 1.0, y.shape[0]
     stride = max(1, int(sigma0 / _POINTS_PER_SIGMA))
@@ -451,13 +761,16 @@ def read_gaussians(
     # Ten more, since weaker ones will be found between those of the first look.
     if count > most_lines + 10:
         count = most_lines + 10
-        n_kept = min(n_kept, int(0.5 * (position[count - 1] + position[count])) // stride)
+        n_kept = min(
+            n_kept, int(0.5 * (position[count - 1] + position[count])) // stride
+        )
         sharp = sharp[:n_kept].copy()
     residual = np.zeros(n_kept)
-    for turn in range(4):
+    first_look, first_count = position[:count].copy(), count
+    for turn in range(3):
         if count == 0:
             break
-        fitted, sigma0 = fit_gaussians(
+        fitted = fit_gaussians(
             y, stride, start, step, position[:count], height[:count], sigma0,
             3, 1e-3, residual, variance[:count],
         )  # fmt: skip
@@ -466,7 +779,7 @@ def read_gaussians(
         count = keep_lines(
             position, height, sigma0, start, step, 0.3 * least_height, 0.1, count
         )
-        if turn == 3:
+        if turn == 2:
             break
         sharpen(residual, 1, sigma0 / stride, start, step * stride, table, sharp)
         more = add_maxima(
@@ -476,10 +789,16 @@ def read_gaussians(
         if more == count:
             break
         count = more
-    if count:
-        fitted, sigma0 = fit_gaussians(
+    for _ in range(2):
+        if count == 0:
+            break
+        count = rebuild_blends(
+            y, stride, start, step, sigma0, least_height, first_look[:first_count],
+            residual, position, height, count,
+        )  # fmt: skip
+        _polish(
             y, stride, start, step, position[:count], height[:count], sigma0,
-            4, 1e-4, residual, variance[:count],
+            residual, variance[:count], 3,
         )  # fmt: skip
     left, whole = 0.0, 0.0
     for i in range(n_kept):
