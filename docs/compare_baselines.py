@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.benchmark.comparison import compare
-from pxrdbench.benchmark.evaluation import predict_track
-from pxrdbench.benchmark.search_match import SearchMatch, predict_search_match
-from pxrdbench.dataset.split import load_track
-from pxrdbench.learning.checkpoint import load_classifier
-from pxrdbench.learning.peak_forest import PeakForest
-from pxrdbench.learning.real_crystals import RealCrystals, open_real_crystals
+from pxrdbench.benchmark.scoring.predict import predict_track
+from pxrdbench.learning.loading.real_crystals import RealCrystals, open_real_crystals
+from pxrdbench.learning.models.checkpoint import load_classifier
+from pxrdbench.learning.networks.peak_forest import PeakForest
+from pxrdbench.studies.comparison import compare
+from pxrdbench.studies.search_match import SearchMatch, predict_search_match
+from pxrdbench.tracks.load import load_track
 
 TRACK = "open/structure-type"
 METRICS = ("top_1", "top_5", "top_10")

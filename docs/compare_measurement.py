@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.benchmark.intervals import mcnemar_exact
-from pxrdbench.dataset.recipe import Recipe
+from pxrdbench.benchmark.scoring.intervals import mcnemar_exact
+from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.diffraction.pattern import TwoThetaGrid
-from pxrdbench.learning.checkpoint import CheckpointClassifier, load_classifier
-from pxrdbench.learning.loader import label_of
-from pxrdbench.learning.trainer import TrainConfig, train
+from pxrdbench.learning.loading.loader import label_of
+from pxrdbench.learning.models.checkpoint import CheckpointClassifier, load_classifier
+from pxrdbench.learning.training.trainer import TrainConfig, train
 
 GRID = TwoThetaGrid(5.0, 90.0, 4251)
 ARMS = {

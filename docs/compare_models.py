@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.learning.registry import build_model
-from pxrdbench.learning.trainer import TrainConfig, train
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.learning.networks.registry import build_model
+from pxrdbench.learning.training.trainer import TrainConfig, train
 
 MODELS = (
     "peak-network",

@@ -10,7 +10,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 import pxrdbench as px
-from pxrdbench.crystal.symmetry import (
+from pxrdbench.crystal.symmetry.tables import (
     crystal_system,
     load_symmetry_tables,
     space_group_symbol,

@@ -8,12 +8,12 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
-from pxrdbench.crystal.generator import draw_crystals
-from pxrdbench.crystal.prior import load_prior
+from pxrdbench.crystal.generator.draw import draw_crystals
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
 from pxrdbench.diffraction import measurement as effects
-from pxrdbench.diffraction.effect import Effect, Samples
-from pxrdbench.diffraction.measurement import (
+from pxrdbench.diffraction.measurement.effect import Effect, Samples
+from pxrdbench.diffraction.measurement.measurement import (
     Measurement,
     PhasePool,
     load_measurement,

@@ -21,20 +21,20 @@ from typing import Any
 import numpy as np
 from results_page import write_page
 
-from pxrdbench.benchmark.comparison import compare, compare_scores
-from pxrdbench.benchmark.foreign_model import evaluate_file
-from pxrdbench.benchmark.intervals import ClusterBootstrap
-from pxrdbench.benchmark.metrics import mean_score
-from pxrdbench.benchmark.predictions import Predictions
-from pxrdbench.benchmark.randomisation import VARIANTS, find_variant_hits
-from pxrdbench.benchmark.real_crystals import RealCrystals, load_real_crystals
-from pxrdbench.crystal.prior import load_prior
+from pxrdbench.benchmark.evaluation import evaluate_file
+from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap
+from pxrdbench.benchmark.scoring.metrics import mean_score
+from pxrdbench.benchmark.scoring.predictions import Predictions
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
-from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.dataset.split import TrackPart, load_table, load_track
-from pxrdbench.learning.checkpoint import load_checkpoint, load_classifier
-from pxrdbench.learning.trainer import TrainConfig, train
-from pxrdbench.sources.materials_project import read_crystals
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.learning.models.checkpoint import load_checkpoint, load_classifier
+from pxrdbench.learning.training.trainer import TrainConfig, train
+from pxrdbench.sources.databases.materials_project import read_crystals
+from pxrdbench.studies.comparison import compare, compare_scores
+from pxrdbench.studies.crystals import RealCrystals, load_real_crystals
+from pxrdbench.studies.randomisation import VARIANTS, find_variant_hits
+from pxrdbench.tracks.load import TrackPart, load_table, load_track
 
 HERE = Path(__file__).parent
 MODEL, PATTERNS, SEEDS = "peak-network", 300_000, (0, 1, 2)

@@ -40,11 +40,11 @@ from references import (
 )
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
-from pxrdbench.diffraction.corpus import read_frozen_corpus
-from pxrdbench.diffraction.measurement import OWN_ROUGHNESS, TRACE_ROUGHNESS
+from pxrdbench.diffraction.measurement.measurement import OWN_ROUGHNESS, TRACE_ROUGHNESS
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.diffraction.profile import Broadening, render, render_roughly
+from pxrdbench.speed.corpus import read_frozen_corpus
 
 WAVELENGTH, TWO_THETA = 1.5406, (5.0, 90.0)
 # Kα1 of copper on which NIST's certificates rest (Hölzer et al. 1997).

@@ -33,9 +33,10 @@ import numpy as np
 from score_measured import COPPER, read_agi
 
 from pxrdbench.diffraction.radiation import Radiation
-from pxrdbench.learning.prediction import Prediction, predict_pattern
-from pxrdbench.sources.scans import make_pattern, read_scan
-from pxrdbench.sources.scans_pattern import MeasuredPattern
+from pxrdbench.prediction.predict import predict_pattern
+from pxrdbench.prediction.result import Prediction
+from pxrdbench.sources.scans.pattern import MeasuredPattern
+from pxrdbench.sources.scans.read import make_pattern, read_scan
 
 LABORATORIES = (
     "formats/dara/GeO2-ZnO_700C_60min.xrdml",

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.learning.checkpoint import load_classifier
-from pxrdbench.learning.training_run import top_k_accuracy
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.learning.models.checkpoint import load_classifier
+from pxrdbench.learning.training.progress import top_k_accuracy
 
 HELD_OUT_START = 2**40
 CHUNK = 512

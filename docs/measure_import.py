@@ -20,9 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.sources.cif import find_cifs, read_text
-from pxrdbench.sources.cif_blocks import read_block, split_blocks
-from pxrdbench.sources.structure_import import import_structures
+from pxrdbench.sources.cif.blocks import read_block, split_blocks
+from pxrdbench.sources.cif.files import find_cifs, read_text
+from pxrdbench.sources.structures.load import import_structures
 
 ARCHIVES = ("amcsd", "cod_hard_cases", "tool_test_cifs", "iucr_powder_pdcif")
 

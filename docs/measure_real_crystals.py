@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path[:0] = [str(TESTS), str(TESTS / "diffraction")]
+sys.path.insert(0, str(TESTS / "helpers"))
 
 from peak_clusters import compare_clusters
 

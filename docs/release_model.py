@@ -17,17 +17,17 @@ import numpy as np
 
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.dataset.batch import Batch
-from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.dataset.split import load_table, load_track
-from pxrdbench.diffraction.effect import Samples
-from pxrdbench.learning.checkpoint import (
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.diffraction.measurement.effect import Samples
+from pxrdbench.learning.loading.mixture import find_mixed_measurement
+from pxrdbench.learning.models.checkpoint import (
     CheckpointClassifier,
     load_checkpoint,
     load_classifier,
 )
-from pxrdbench.learning.mixture import find_mixed_measurement
-from pxrdbench.learning.release import release_checkpoint
-from pxrdbench.learning.training_run import top_k_accuracy
+from pxrdbench.learning.models.release import release_checkpoint
+from pxrdbench.learning.training.progress import top_k_accuracy
+from pxrdbench.tracks.load import load_table, load_track
 
 TRACK = "open/structure-type"
 FOLDER = Path(__file__).parent.parent / "pxrdbench" / "learning" / "models"
@@ -75,7 +75,7 @@ def real_accuracies(
     found = {"clean": accuracies(classifier, batch.intensity, batch.space_group)}
     if data is None:
         return found
-    from pxrdbench.sources.materials_project import read_crystals
+    from pxrdbench.sources.databases.materials_project import read_crystals
 
     table = load_table(TRACK, "dev")
     ids = table["id"].to_pylist()

@@ -32,19 +32,24 @@ from typing import Any
 
 import numpy as np
 
-from pxrdbench.crystal.symmetry import crystal_system
+from pxrdbench.crystal.symmetry.tables import crystal_system
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import SourceError
-from pxrdbench.learning.checkpoint import load_classifier
-from pxrdbench.learning.prediction import (
+from pxrdbench.learning.models.checkpoint import load_classifier
+from pxrdbench.prediction.predict import (
     contract_of,
     predict_scan_logits,
     to_probabilities,
 )
-from pxrdbench.learning.scan_input import prepare_scan
-from pxrdbench.sources.scans import find_scans, make_pattern, read_scan, read_scan_bytes
-from pxrdbench.sources.scans_pattern import MeasuredPattern
-from pxrdbench.sources.space_group_symbols import find_space_group
+from pxrdbench.prediction.prepare import prepare_scan
+from pxrdbench.sources.labels.space_group_symbols import find_space_group
+from pxrdbench.sources.scans.pattern import MeasuredPattern
+from pxrdbench.sources.scans.read import (
+    find_scans,
+    make_pattern,
+    read_scan,
+    read_scan_bytes,
+)
 
 COPPER = Radiation.parse("CuKa")
 REPLICATES = 2000

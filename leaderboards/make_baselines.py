@@ -4,9 +4,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from pxrdbench.benchmark.class_order import ClassOrder, predict_class_order
-from pxrdbench.benchmark.submission import metadata_template, submit
-from pxrdbench.dataset.split import available_tracks, load_track
+from pxrdbench.benchmark.leaderboard.submission import metadata_template, submit
+from pxrdbench.benchmark.scoring.class_order import ClassOrder, predict_class_order
+from pxrdbench.tracks.load import available_tracks, load_track
 
 FOLDER = Path(__file__).parent
 TITLES: dict[ClassOrder, str] = {

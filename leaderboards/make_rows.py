@@ -1,4 +1,4 @@
-"""Train the baselines, evaluate them and write their rows.
+"""Train what is compared, evaluate it and write its rows.
 
     OMP_NUM_THREADS=1 python leaderboards/make_rows.py --data DATA --runs FOLDER
         [--only NAME]
@@ -14,23 +14,22 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from recognisers import RECOGNISERS
 
-from pxrdbench.benchmark.evaluation import predict_track
-from pxrdbench.benchmark.search_match import SearchMatch, predict_search_match
-from pxrdbench.benchmark.submission import metadata_template, row_path, submit
-from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.dataset.split import load_track
-from pxrdbench.learning.checkpoint import load_checkpoint
-from pxrdbench.learning.peak_forest import PeakForest
-from pxrdbench.learning.real_crystals import RealCrystals, open_real_crystals
-from pxrdbench.learning.release import release_checkpoint
+from pxrdbench.benchmark.leaderboard.submission import (
+    metadata_template,
+    row_path,
+    submit,
+)
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.learning.loading.real_crystals import open_real_crystals
+from pxrdbench.learning.models.checkpoint import load_checkpoint
+from pxrdbench.learning.models.release import release_checkpoint
+from pxrdbench.tracks.load import load_track
 
 FOLDER = Path(__file__).parent
 CHECKPOINTS = FOLDER / "checkpoints"
@@ -47,7 +46,6 @@ SOURCES = {
 }
 HARDWARE = "processor time of one core, AMD EPYC (Zen 4)"
 THIS = "OMP_NUM_THREADS=1 python leaderboards/make_rows.py --data DATA --runs runs"
-CHUNK = 512
 # Crystals on which the temperature of a kept checkpoint is fitted.
 HELD_OUT = (2**42, 1024)
 
@@ -77,9 +75,8 @@ class Network:
     tracks: tuple[str, ...] = TRACKS
     keeps_predictions: tuple[str, ...] = ()
     keeps_checkpoint: bool = False
-    note: str = field(default="", kw_only=True)
 
-    def commands(self, learnt: str) -> list[str]:
+    def command(self, learnt: str) -> str:
         """What trains it on synthetic crystals or those of a track."""
         out = f"--out runs/{self.run(learnt)}"
         if self.learns == "synthetic":
@@ -87,7 +84,7 @@ class Network:
         else:
             source = f"--source track:{learnt}/statistics --data DATA"
         start = f"pxrdbench train --model {self.model} {source}"
-        return [f"{start} {self.options} --seed 0 {out}"]
+        return f"{start} {self.options} --seed 0 {out}"
 
     def run(self, learnt: str) -> str:
         """Name of the folder of a training run."""
@@ -109,9 +106,11 @@ NETWORKS = (
         "--cpu-minutes 120 --average 0.9995 --evaluations 48 --threads 1 "
         "--loader-workers 1",
         "synthetic",
-        LIGHT + ", with more peaks and layers" + ON_SYNTHETIC + ".",
+        LIGHT
+        + ", with more peaks and layers"
+        + ON_SYNTHETIC
+        + ". Stopped and resumed once on the way.",
         keeps_predictions=TRACKS,
-        note=" Stopped and resumed once on the way.",
     ),
     Network(
         "peak-network-light-synthetic",
@@ -210,9 +209,9 @@ def add_network(arm: Network, data: Path, runs: Path) -> None:
     for track in arm.tracks:
         learnt = LEARNT_FROM[track]
         run = runs / arm.run(learnt)
-        train = arm.commands(learnt)
+        train = arm.command(learnt)
         if not (run / "last.pt").is_file():
-            run_command(train[0], data, runs)
+            run_command(train, data, runs)
         name = arm.run(learnt)
         folder = f"runs/{name}/{track.replace('/', '-')}"
         judge = f"pxrdbench eval runs/{name}/last.pt --track {track} --out {folder}"
@@ -226,13 +225,13 @@ def add_network(arm: Network, data: Path, runs: Path) -> None:
             else f"Patterns of the crystals of {learnt} statistics"
         )
         metadata = describe(
-            arm.name, arm.title, arm.text + arm.note, arm.learns, track, trained_on
+            arm.name, arm.title, arm.text, arm.learns, track, trained_on
         ) | {
             "patterns_seen": checkpoint.patterns_seen,
             "parameters": sum(v.numel() for v in checkpoint.state_dict.values()),
             "compute": hours_of(checkpoint.training["cpu_seconds"]),
             "seeds": [0],
-            "reproduce": [*train, judge],
+            "reproduce": [train, judge],
         }
         row = submit(predictions, metadata, FOLDER, replace=True)
         sys.stdout.write(f"{row}\n")
@@ -246,24 +245,9 @@ def keep_checkpoint(arm: Network, runs: Path) -> None:
     """Keep a network in half precision, calibrated, with its card beside it."""
     CHECKPOINTS.mkdir(exist_ok=True)
     out = CHECKPOINTS / f"{arm.name}.pt"
-    learnt = LEARNT_FROM[TYPES]
+    trained = runs / arm.run(TYPES) / "last.pt"
     held_out = Recipe("open-v0", seed=0).batch(*HELD_OUT)
-    trained = runs / arm.run(learnt) / "last.pt"
     released = release_checkpoint(trained, out, [held_out])
-    rows = []
-    for track in arm.tracks:
-        if LEARNT_FROM[track] != learnt and arm.learns == "real":
-            continue
-        record = json.loads(row_path(FOLDER, track, arm.name).read_text("utf-8"))
-        metrics = record["evaluation"]["metrics"]
-        cells = (
-            "{value:.1f} ({low:.1f} to {high:.1f})".format(
-                **{k: 100 * metrics[top][k] for k in ("value", "low", "high")}
-            )
-            for top in ("top_1", "top_5", "top_10")
-        )
-        rows.append(f"| {track} | {' | '.join(cells)} |")
-    train = arm.commands(learnt)[0]
     hours = load_checkpoint(trained).training["cpu_seconds"] / 3600
     card = f"""# {arm.name}
 
@@ -280,7 +264,7 @@ def keep_checkpoint(arm: Network, runs: Path) -> None:
 - Licence: MIT, as the code; its crystals' statistics are of the Materials Project
   (CC BY 4.0).
 
-    {train}
+    {arm.command(TYPES)}
     pxrdbench eval leaderboards/checkpoints/{out.name} --track {TYPES}
 
 Accuracy in percent, 95 % intervals over structure types, of the same weights in single
@@ -288,90 +272,55 @@ precision:
 
 | track | top-1 | top-5 | top-10 |
 |---|---|---|---|
-{chr(10).join(rows)}
+{accuracy_table(arm)}
 """
     out.with_suffix(".md").write_text(card, encoding="utf-8")
 
 
-def learnt_sources(data: Path) -> Iterator[tuple[str, RealCrystals]]:
-    """Real crystals to learn from, one set after the other."""
-    for track in dict.fromkeys(LEARNT_FROM.values()):
-        source, _ = open_real_crystals(f"track:{track}/statistics", data, None, 0)
-        yield track, source
+def accuracy_table(arm: Network) -> str:
+    """Rows of the card: the tracks that the kept weights were judged on."""
+    rows = []
+    for track in arm.tracks:
+        if arm.run(LEARNT_FROM[track]) != arm.run(TYPES):
+            continue
+        record = json.loads(row_path(FOLDER, track, arm.name).read_text("utf-8"))
+        cells = [track]
+        for top in ("top_1", "top_5", "top_10"):
+            found = record["evaluation"]["metrics"][top]
+            value, low, high = (100 * found[key] for key in ("value", "low", "high"))
+            cells.append(f"{value:.1f} ({low:.1f} to {high:.1f})")
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
 
 
-def add_forests(data: Path, runs: Path) -> None:
-    """A random forest over features of peaks, grown on the real crystals."""
-    name = "random-forest"
-    for learnt, source in learnt_sources(data):
-        path = runs / f"{name}-{learnt.replace('/', '-')}.npz"
-        cost = path.with_suffix(".json")
-        if not path.is_file():
-            began = time.process_time()
-            starts = range(0, source.length, CHUNK)
-            batches = (source.batch(s, min(CHUNK, source.length - s)) for s in starts)
-            patterns = np.concatenate([batch.intensity for batch in batches])
-            groups = source.crystals.space_group
-            PeakForest.fit(patterns, groups, source.grid, source.radiation).save(path)
-            cost.write_text(json.dumps(time.process_time() - began), "utf-8")
-        forest = PeakForest.load(path)
-        for track in (t for t, of in LEARNT_FROM.items() if of == learnt):
-            metadata = describe(
-                name,
-                "Random forest over peak features",
-                "300 trees over 138 features of the peaks that are found in the "
-                "rendered pattern, grown on real crystals.",
-                "real",
-                track,
-                f"Patterns of the crystals of {learnt} statistics",
-            ) | {
-                "patterns_seen": source.length,
-                "compute": hours_of(json.loads(cost.read_text("utf-8"))),
-                "seeds": [0],
-                "reproduce": [f"{THIS} --only {name}"],
-            }
-            predictions = predict_track(forest, load_track(track))
-            out = runs / "predictions.h5"
-            predictions.write(out)
-            row = submit(out, metadata, FOLDER, replace=True)
-            sys.stdout.write(f"{row}\n")
-
-
-def add_neighbours(data: Path, runs: Path) -> None:
-    """Search-match with the votes of five neighbours."""
-    name = "search-match-5"
-    for learnt, source in learnt_sources(data):
-        began = time.process_time()
-        known = SearchMatch(source.peaks, source.crystals.space_group, k=5)
-        seconds = time.process_time() - began
-        for track in (t for t, of in LEARNT_FROM.items() if of == learnt):
-            metadata = describe(
-                name,
-                "Search-match, five nearest neighbours",
-                "The five most similar known patterns vote with their similarity. It "
-                "learns nothing about symmetry: what it scores is recognition.",
-                "real",
-                track,
-                f"Patterns of the crystals of {learnt} statistics, kept as they are",
-            ) | {
-                "patterns_seen": source.length,
-                "parameters": 0,
-                "compute": hours_of(seconds),
-                "reproduce": [f"{THIS} --only {name}"],
-            }
-            found = predict_search_match(
-                load_track(track), known, source=f"{learnt} statistics"
-            )
-            out = runs / "predictions.h5"
-            found.write(out)
-            row = submit(out, metadata, FOLDER, replace=True)
-            sys.stdout.write(f"{row}\n")
+def add_recognisers(names: list[str], data: Path, runs: Path) -> None:
+    """Let each learn from the crystals of each track, and write its rows."""
+    for learnt in dict.fromkeys(LEARNT_FROM.values()):
+        source, _ = open_real_crystals(f"track:{learnt}/statistics", data, None, 0)
+        trained_on = f"Patterns of the crystals of {learnt} statistics"
+        for name in names:
+            arm = RECOGNISERS[name]
+            answer, seconds = arm.learn(source, learnt, runs)
+            for track in (t for t, of in LEARNT_FROM.items() if of == learnt):
+                metadata = describe(
+                    name, arm.title, arm.text, "real", track, trained_on
+                ) | {
+                    "patterns_seen": source.length,
+                    "parameters": arm.parameters,
+                    "compute": hours_of(seconds),
+                    "seeds": [0] if arm.parameters is None else [],
+                    "reproduce": [f"{THIS} --only {name}"],
+                }
+                out = runs / "predictions.h5"
+                answer(load_track(track)).write(out)
+                row = submit(out, metadata, FOLDER, replace=True)
+                sys.stdout.write(f"{row}\n")
 
 
 def main() -> None:
     """Write the rows asked for."""
-    others = {"random-forest": add_forests, "search-match-5": add_neighbours}
-    names = [*others, *(arm.name for arm in NETWORKS)]
+    networks = {arm.name: arm for arm in NETWORKS}
+    names = [*RECOGNISERS, *networks]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=Path, required=True)
@@ -379,11 +328,13 @@ def main() -> None:
     given = parser.parse_args()
     data, runs = given.data.resolve(), given.runs.resolve()
     runs.mkdir(parents=True, exist_ok=True)
-    for name in given.only or names:
-        if name in others:
-            others[name](data, runs)
-            continue
-        add_network(next(arm for arm in NETWORKS if arm.name == name), data, runs)
+    asked = given.only or names
+    recognisers = [name for name in asked if name in RECOGNISERS]
+    if recognisers:
+        add_recognisers(recognisers, data, runs)
+    for name in asked:
+        if name in networks:
+            add_network(networks[name], data, runs)
 
 
 if __name__ == "__main__":

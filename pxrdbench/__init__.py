@@ -16,19 +16,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pxrdbench.benchmark.evaluation import evaluate as evaluate
-    from pxrdbench.crystal.generator import draw_crystals as draw_crystals
-    from pxrdbench.crystal.prior import Prior as Prior
-    from pxrdbench.crystal.prior import load_prior as load_prior
+    from pxrdbench.crystal.generator.draw import draw_crystals as draw_crystals
+    from pxrdbench.crystal.prior.prior import Prior as Prior
+    from pxrdbench.crystal.prior.prior import load_prior as load_prior
     from pxrdbench.crystal.structure import Crystal as Crystal
     from pxrdbench.crystal.structure import CrystalBatch as CrystalBatch
     from pxrdbench.crystal.structure import Site as Site
     from pxrdbench.dataset.batch import Batch as Batch
-    from pxrdbench.dataset.recipe import Recipe as Recipe
-    from pxrdbench.dataset.rolling import RollingSet as RollingSet
-    from pxrdbench.dataset.rolling import acknowledge as acknowledge
-    from pxrdbench.dataset.shard_set import ShardSet as ShardSet
-    from pxrdbench.dataset.split import load_track as load_track
-    from pxrdbench.dataset.split_loader import load_split as load_split
+    from pxrdbench.dataset.recipes.recipe import Recipe as Recipe
+    from pxrdbench.dataset.shards.rolling import RollingSet as RollingSet
+    from pxrdbench.dataset.shards.rolling import acknowledge as acknowledge
+    from pxrdbench.dataset.shards.shard_set import ShardSet as ShardSet
     from pxrdbench.diffraction.pattern import PeakBatch as PeakBatch
     from pxrdbench.diffraction.pattern import Radiation as Radiation
     from pxrdbench.diffraction.pattern import TwoThetaGrid as TwoThetaGrid
@@ -36,49 +34,51 @@ if TYPE_CHECKING:
     from pxrdbench.diffraction.profile import Broadening as Broadening
     from pxrdbench.diffraction.profile import render as render
     from pxrdbench.errors import PxrdbenchError as PxrdbenchError
-    from pxrdbench.factory.stream import RayStream as RayStream
-    from pxrdbench.learning.loader import make_loader as make_loader
-    from pxrdbench.learning.prediction import Prediction as Prediction
-    from pxrdbench.learning.prediction import predict as predict
-    from pxrdbench.learning.registry import build_model as build_model
-    from pxrdbench.sources.scans import MeasuredPattern as MeasuredPattern
-    from pxrdbench.sources.scans import read_scan as read_scan
-    from pxrdbench.sources.structure_import import (
+    from pxrdbench.factory.ray.stream import RayStream as RayStream
+    from pxrdbench.learning.loading.loader import make_loader as make_loader
+    from pxrdbench.learning.networks.registry import build_model as build_model
+    from pxrdbench.prediction.predict import predict as predict
+    from pxrdbench.prediction.result import Prediction as Prediction
+    from pxrdbench.sources.scans.read import MeasuredPattern as MeasuredPattern
+    from pxrdbench.sources.scans.read import read_scan as read_scan
+    from pxrdbench.sources.structures.load import (
         import_structures as import_structures,
     )
-    from pxrdbench.sources.structure_import import load_import as load_import
+    from pxrdbench.sources.structures.load import load_import as load_import
+    from pxrdbench.tracks.hugging_face import load_split as load_split
+    from pxrdbench.tracks.load import load_track as load_track
 
 __version__ = "0.1.0"
 
 # Name that a user types -> the module it lives in.
 _HOME = {
-    "acknowledge": "dataset.rolling",
+    "acknowledge": "dataset.shards.rolling",
     "Batch": "dataset.batch",
     "Broadening": "diffraction.profile",
-    "build_model": "learning.registry",
+    "build_model": "learning.networks.registry",
     "Crystal": "crystal.structure",
     "CrystalBatch": "crystal.structure",
-    "draw_crystals": "crystal.generator",
+    "draw_crystals": "crystal.generator.draw",
     "evaluate": "benchmark.evaluation",
-    "import_structures": "sources.structure_import",
-    "load_import": "sources.structure_import",
-    "load_prior": "crystal.prior",
-    "load_split": "dataset.split_loader",
-    "load_track": "dataset.split",
-    "make_loader": "learning.loader",
-    "MeasuredPattern": "sources.scans",
+    "import_structures": "sources.structures.load",
+    "load_import": "sources.structures.load",
+    "load_prior": "crystal.prior.prior",
+    "load_split": "tracks.hugging_face",
+    "load_track": "tracks.load",
+    "make_loader": "learning.loading.loader",
+    "MeasuredPattern": "sources.scans.read",
     "PeakBatch": "diffraction.pattern",
-    "predict": "learning.prediction",
-    "Prediction": "learning.prediction",
-    "Prior": "crystal.prior",
+    "predict": "prediction.predict",
+    "Prediction": "prediction.predict",
+    "Prior": "crystal.prior.prior",
     "PxrdbenchError": "errors",
     "Radiation": "diffraction.pattern",
-    "RayStream": "factory.stream",
-    "read_scan": "sources.scans",
-    "Recipe": "dataset.recipe",
+    "RayStream": "factory.ray.stream",
+    "read_scan": "sources.scans.read",
+    "Recipe": "dataset.recipes.recipe",
     "render": "diffraction.profile",
-    "RollingSet": "dataset.rolling",
-    "ShardSet": "dataset.shard_set",
+    "RollingSet": "dataset.shards.rolling",
+    "ShardSet": "dataset.shards.shard_set",
     "simulate_peaks": "diffraction.peaks",
     "Site": "crystal.structure",
     "TwoThetaGrid": "diffraction.pattern",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # A program of its own, for a process without numba: cctbx and LLVM do not share one.
-collect_ignore = ["diffraction/cctbx_worker.py"]
+collect_ignore = ["helpers/cctbx_worker.py"]
 
 PACKAGE = Path(__file__).parents[1] / "pxrdbench"
 
@@ -52,6 +52,32 @@ def test_data() -> Path:
     if not (path / "README.md").is_file():
         pytest.fail(f"PXRDBENCH_TEST_DATA={folder} does not hold the test data")
     return path
+
+
+@pytest.fixture(scope="session")
+def recipe():
+    from pxrdbench.dataset.recipes.recipe import Recipe
+
+    return Recipe("open-v0", seed=7)
+
+
+@pytest.fixture(scope="session")
+def shards(recipe, tmp_path_factory):
+    """Two shards of 600 samples, for tests that only read."""
+    from small_sets import write_set
+
+    return write_set(recipe, tmp_path_factory.mktemp("shards") / "set")
+
+
+@pytest.fixture
+def tiny_model(monkeypatch):
+    """A light model's name in the registry, for the length of a test."""
+    from tiny_network import TINY
+
+    from pxrdbench.learning.networks import registry
+
+    monkeypatch.setitem(registry._MODELS, "tiny", TINY)
+    return "tiny"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -72,7 +72,11 @@ def test_file_without_a_room_breaks_the_build(house):
         ("crystal/symmetry.py", "import torch", "torch only"),
         ("dataset/shard.py", "import ray", "ray only"),
         ("learning/trainer.py", "import typer", "typer only"),
-        ("crystal/symmetry.py", "import pxrdbench.dataset.shard", "look only down"),
+        (
+            "crystal/symmetry.py",
+            "import pxrdbench.dataset.shards.shard",
+            "look only down",
+        ),
     ],
 )
 def test_broken_wall_is_seen(house, room, line, wall):

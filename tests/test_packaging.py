@@ -20,7 +20,7 @@ patterns = px.render(px.simulate_peaks(crystals), px.TwoThetaGrid(), 50.0)
 assert patterns.shape == (8, 8501) and np.all(patterns.max(axis=1) == 1)
 assert len(px.load_track("aflow/prototypes")) == 288
 assert px.load_split("open/structure-type", "dev").num_rows > 1000
-from pxrdbench.benchmark.report import render_report
+from pxrdbench.benchmark.report.page import render_report
 from pxrdbench.cli import app
 print("complete")
 """
@@ -47,7 +47,7 @@ def test_wheel_holds_every_tracked_file(wheel):
         pytest.skip("not a git checkout")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert tracked <= names
-    assert {"pxrdbench/py.typed", "pxrdbench/benchmark/report.css"} <= names
+    assert {"pxrdbench/py.typed", "pxrdbench/benchmark/report/report.css"} <= names
     assert any(name.endswith("licenses/NOTICE") for name in names)
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from pxrdbench.benchmark.evaluation import Evaluation
 from pxrdbench.cli import app
-from pxrdbench.dataset.shard_set import ShardSet
+from pxrdbench.dataset.shards.shard_set import ShardSet
 
 SAMPLES = 3000
 

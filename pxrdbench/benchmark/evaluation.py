@@ -1,33 +1,27 @@
 """From a model to numbers: predict a track, score what was predicted, report."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float32, Float64
-
-from pxrdbench.benchmark.predictions import Predictions, pack_logits
-from pxrdbench.benchmark.record import Evaluation
-from pxrdbench.benchmark.scoring import score
-from pxrdbench.benchmark.track_input import TrackInput
-from pxrdbench.dataset.split import MeasuredPart, TrackPart, find_track, load_track
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
-from pxrdbench.errors import EvaluationError
+from pxrdbench.benchmark.foreign.open import opened_model
+from pxrdbench.benchmark.foreign.sandbox import SandboxLimits
+from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
+from pxrdbench.benchmark.scoring.predict import describe_model, load_part, predict_track
+from pxrdbench.benchmark.scoring.predictions import Predictions
+from pxrdbench.benchmark.scoring.score import score
+from pxrdbench.tracks.load import MeasuredPart, TrackPart
 
 if TYPE_CHECKING:  # imports torch, which scoring stored predictions needs not
-    from pxrdbench.learning.registry import Classifier
+    from pxrdbench.learning.networks.registry import Classifier
 
 __all__ = [
     "DEFAULT_TRACK",
     "Evaluation",
-    "ModelDescription",
     "Predictions",
     "describe_model",
     "evaluate",
     "predict_track",
-    "resample",
     "score",
 ]
 
@@ -68,26 +62,13 @@ def evaluate(
     evaluation = score(predictions, loaded)
     if out is not None:
         # The report draws figures, which takes matplotlib: not needed for numbers.
-        from pxrdbench.benchmark.report import write_report
+        from pxrdbench.benchmark.report.page import write_report
 
         out = Path(out)
         predictions.write(out / "predictions.h5")
         evaluation.write(out / "evaluation.json")
         write_report(evaluation, predictions, out / "report.html", track=loaded)
     return evaluation
-
-
-def load_part(
-    track: str | Path | TrackPart | MeasuredPart, part: str
-) -> TrackPart | MeasuredPart:
-    """Load a part by the name or folder of its track, or take it as it is.
-
-    Raises:
-        SplitError: If there is no such track or part.
-    """
-    if isinstance(track, str | Path):
-        return load_track(find_track(str(track)), part)
-    return track
 
 
 def _find_predictions(
@@ -104,7 +85,7 @@ def _find_predictions(
         path = Path(model)
         if path.suffix in {".h5", ".hdf5"}:
             return Predictions.read(path)
-        from pxrdbench.learning.checkpoint import load_classifier
+        from pxrdbench.learning.models.checkpoint import load_classifier
 
         model = load_classifier(path)
     return predict_track(
@@ -116,158 +97,41 @@ def _find_predictions(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class ModelDescription:
-    """What predictions write down about the model that made them.
-
-    Attributes:
-        name: What to call it.
-        digest: sha256 of its checkpoint, hex; "" for a model in memory.
-        radiation: What it reads patterns of, if it says so.
-        class_frequencies: Share of each space group in training, if known.
-        restricted: Whether licensed crystals went into it.
-        provenance: More, as text by name.
-    """
-
-    name: str = "model"
-    digest: str = ""
-    radiation: Radiation | None = None
-    class_frequencies: Mapping[int, float] | None = None
-    restricted: bool = False
-    provenance: Mapping[str, str] = field(default_factory=dict)
-
-    def frequencies_of(
-        self, classes: tuple[int, ...]
-    ) -> Float64[np.ndarray, " classes"] | None:
-        """Give the shares in the order of a class list."""
-        if self.class_frequencies is None:
-            return None
-        shares = [self.class_frequencies.get(number, 0.0) for number in classes]
-        return np.array(shares, np.float64)
-
-
-def describe_model(
-    classifier: "Classifier", name: str | None = None
-) -> ModelDescription:
-    """Gather what a model says of itself.
-
-    Args:
-        classifier: A checkpoint's classifier, or any other.
-        name: What to call it; its architecture if None.
-    """
-    from pxrdbench.learning.checkpoint import CheckpointClassifier
-
-    if not isinstance(classifier, CheckpointClassifier):
-        return ModelDescription(name or type(classifier).__name__)
-    checkpoint = classifier.checkpoint
-    provenance = {
-        "architecture": checkpoint.model,
-        "patterns seen": f"{checkpoint.patterns_seen:,}",
-        "recipe digest": checkpoint.recipe_digest,
-        "prior digest": checkpoint.prior_digest,
-        **{f"trained with {k}": v for k, v in checkpoint.versions.items()},
-    }
-    return ModelDescription(
-        name=name or checkpoint.model,
-        digest=classifier.digest,
-        radiation=checkpoint.radiation,
-        class_frequencies=(
-            dict(
-                zip(checkpoint.space_groups, checkpoint.class_frequencies, strict=True)
-            )
-            if checkpoint.class_frequencies
-            else _training_frequencies(checkpoint.prior_digest)
-        ),
-        restricted=checkpoint.restricted,
-        provenance=provenance,
-    )
-
-
-def _training_frequencies(prior_digest: str) -> dict[int, float] | None:
-    """Find the class frequencies of a prior that this package ships."""
-    from pxrdbench.crystal.prior import load_prior
-
-    prior = load_prior("open-v0")
-    for kind in ("fitted", "icsd"):
-        variant = prior.with_frequencies(kind)
-        if prior_digest == variant.digest:
-            shares = variant.space_group_probability
-            return dict(zip(variant.space_groups, shares.tolist(), strict=True))
-    return None
-
-
-def predict_track(
-    classifier: "Classifier",
-    track: TrackPart | MeasuredPart,
-    description: "ModelDescription | None" = None,
+def evaluate_file(
+    model: Path | str,
+    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
+    part: str = "test",
+    out: Path | str | None = None,
     *,
-    batch_size: int = 256,
+    weights: Path | str | None = None,
+    model_name: str | None = None,
+    limits: SandboxLimits | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Predictions:
-    """Ask a model about every crystal of a track.
-
-    Patterns are made on the grid and with the radiation that the model reads, where
-    they differ from the track's: see ``TrackInput``.
+) -> Evaluation:
+    """Evaluate whatever a user has, safely; see ``evaluate``.
 
     Args:
-        classifier: The model.
-        track: Frozen patterns.
-        description: What to write down about the model; what it says of itself if
-            None.
-        batch_size: Patterns in memory at once.
+        model: One of our checkpoints, stored predictions (``.h5``), a stranger's
+            model, ``module:factory``, or a name; see above.
+        track: Name of a track, or a loaded part.
+        part: Part of the track, if it is given by name.
+        out: Folder for predictions, evaluation and report.
+        weights: What a name or ``module:factory`` is given.
+        model_name: What to call the model; the file's name for a stranger's.
+        limits: What a stranger's model may use.
         on_progress: Called with patterns done and patterns in total.
 
     Raises:
-        EvaluationError: If the model reads angles that the track lacks, or gives
-            logits of another shape.
+        ModelError: If the model cannot be found or opened safely.
+        EvaluationError: If it does not belong to the track.
     """
-    known = describe_model(classifier) if description is None else description
-    takes_mask = bool(getattr(classifier, "takes_mask", False))
-    source = TrackInput.match(
-        track, classifier.grid, known.radiation, takes_mask=takes_mask
-    )
-    n = len(track.ids)
-    rows = []
-    for start in range(0, n, batch_size):
-        count = min(batch_size, n - start)
-        patterns, mask = source.batch(start, count)
-        extra = (mask,) if takes_mask else ()
-        logits = np.asarray(classifier.predict(patterns, *extra))
-        if logits.shape != (count, len(classifier.space_groups)):
-            raise EvaluationError(
-                f"the model gives logits of shape {logits.shape} for {count} patterns "
-                f"and {len(classifier.space_groups)} classes"
-            )
-        rows.append(pack_logits(logits))
-        if on_progress is not None:
-            on_progress(start + count, n)
-    how = {"patterns": source.method} if source.method else {}
-    classes = tuple(int(number) for number in classifier.space_groups)
-    return Predictions(
-        ids=tuple(track.ids),
-        logits=np.concatenate(rows),
-        space_groups=classes,
-        track=track.name,
-        part=track.part,
-        track_version=str(track.version),
-        track_digest=track.digest,
-        model_name=known.name,
-        model_digest=known.digest,
-        class_frequencies=known.frequencies_of(classes),
-        restricted=known.restricted or track.restricted,
-        provenance={**known.provenance, **how},
-    )
-
-
-def resample(
-    intensity: Float32[np.ndarray, "batch points"],
-    source: TwoThetaGrid,
-    target: TwoThetaGrid,
-) -> Float32[np.ndarray, "batch other_points"]:
-    """Interpolate patterns linearly at other angles and scale them to maximum 1."""
-    if source == target:
-        return intensity
-    wanted, angles = target.angles(), source.angles()
-    rows = np.array([np.interp(wanted, angles, row) for row in intensity], np.float32)
-    largest = rows.max(axis=1, keepdims=True)
-    return np.asarray(np.divide(rows, largest, out=rows, where=largest > 0.0))
+    path = Path(model)
+    if path.suffix in {".h5", ".hdf5"}:
+        return evaluate(path, track, part, out, model_name=model_name)
+    loaded = load_part(track, part)
+    with opened_model(model, limits, weights=weights, name=model_name) as opened:
+        classifier, description = opened
+        predictions = predict_track(
+            classifier, loaded, description, on_progress=on_progress
+        )
+    return evaluate(predictions, loaded, out=out)

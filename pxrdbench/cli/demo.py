@@ -7,7 +7,9 @@ above its output.
 from pathlib import Path
 
 from pxrdbench.cli.display import console
-from pxrdbench.cli.verbs import run_evaluate, run_generate, run_train
+from pxrdbench.cli.evaluate import run_evaluate
+from pxrdbench.cli.generate import run_generate
+from pxrdbench.cli.train import run_train
 
 MODEL = "peak-network"
 # A minute on two cores writes about 3 GB, more than a demo should ask of a disk; the
@@ -61,9 +63,9 @@ def _step(number: int, title: str, command: str) -> None:
 
 
 def _generate(shards: Path, minutes: float) -> None:
-    from pxrdbench.dataset.plan import parse_size
-    from pxrdbench.dataset.recipe import Recipe
+    from pxrdbench.dataset.recipes.recipe import Recipe
     from pxrdbench.factory import GenerateConfig
+    from pxrdbench.factory.limits import parse_size
 
     run_generate(
         GenerateConfig(
@@ -76,6 +78,6 @@ def _generate(shards: Path, minutes: float) -> None:
 
 
 def _train(shards: Path, run: Path, minutes: float) -> None:
-    from pxrdbench.learning.trainer import TrainConfig
+    from pxrdbench.learning.training.trainer import TrainConfig
 
     run_train(TrainConfig(model=MODEL, out=run, shards=shards, minutes=minutes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 if TYPE_CHECKING:
-    from pxrdbench.dataset.recipe import Recipe
+    from pxrdbench.dataset.recipes.recipe import Recipe
 
 
 class Preset(StrEnum):
@@ -69,7 +69,7 @@ def make_recipe(
     **choices: Any,
 ) -> "Recipe":
     """Make the recipe that options describe."""
-    from pxrdbench.dataset.recipe import Recipe
+    from pxrdbench.dataset.recipes.recipe import Recipe
 
     try:
         lines: str | float = float(radiation)

@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
-from pxrdbench.crystal.symmetry import (
+from pxrdbench.crystal.symmetry.tables import (
     TRANSLATION_DENOMINATOR,
     crystal_system,
     find_wyckoff_index,

@@ -11,15 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from pxrdbench.crystal.structure import (
-    ATOMIC_NUMBERS,
-    WYCKOFF_LETTERS,
-    Crystal,
-    Site,
-    lattice_matrix,
-    symmetric_lattice,
-)
-from pxrdbench.crystal.symmetry import (
+from pxrdbench.crystal.elements import ATOMIC_NUMBERS
+from pxrdbench.crystal.lattice import lattice_matrix, symmetric_lattice
+from pxrdbench.crystal.structure import Crystal, Site
+from pxrdbench.crystal.symmetry.letters import WYCKOFF_LETTERS
+from pxrdbench.crystal.symmetry.tables import (
     TRANSLATION_DENOMINATOR,
     find_wyckoff_index,
     load_symmetry_tables,

@@ -7,23 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float64, Int8, Int16, Int64
 
+from pxrdbench.crystal.elements import ATOMIC_NUMBERS, ELEMENT_SYMBOLS
+from pxrdbench.crystal.lattice import cell_volumes
+from pxrdbench.crystal.symmetry.letters import WYCKOFF_LETTERS
 from pxrdbench.errors import CrystalError
+from pxrdbench.frozen import freeze_arrays
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
-
-# Order by atomic number; index 0 is no element.
-_SYMBOLS = """
-X  H  He Li Be B  C  N  O  F  Ne Na Mg Al Si P  S  Cl Ar K  Ca Sc Ti V  Cr Mn Fe Co Ni
-Cu Zn Ga Ge As Se Br Kr Rb Sr Y  Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I  Xe
-Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W  Re Os Ir Pt Au Hg
-Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U  Np Pu Am Cm Bk Cf
-"""
-ELEMENT_SYMBOLS: tuple[str, ...] = tuple(_SYMBOLS.split())
-ATOMIC_NUMBERS: dict[str, int] = {s: z for z, s in enumerate(ELEMENT_SYMBOLS) if z}
-
-# Letters of Wyckoff positions by index; group 47 needs the 27th.
-WYCKOFF_LETTERS = "abcdefghijklmnopqrstuvwxyzA"
 
 
 @dataclass(frozen=True)
@@ -138,8 +129,7 @@ class CrystalBatch:
     charge: Int8[np.ndarray, " sites"]
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            getattr(self, field.name).flags.writeable = False
+        freeze_arrays(self)
 
     def __len__(self) -> int:
         return len(self.space_group)
@@ -228,62 +218,36 @@ class CrystalBatch:
         return batch
 
 
-def cell_volumes(
-    lattice: Float64[np.ndarray, "batch 6"],
-) -> Float64[np.ndarray, " batch"]:
-    """Volume [Å³] of cells a, b, c [Å], alpha, beta, gamma [degrees].
-
-        V = a b c √(1 - cos²α - cos²β - cos²γ + 2 cos α cos β cos γ)
-
-    The volume of angles that close no cell is NaN.
-    """
-    # Exact zeros for right angles, so that equal cells have equal volumes.
-    cosines = np.where(lattice[:, 3:] == 90.0, 0.0, np.cos(np.radians(lattice[:, 3:])))
-    squared = 1.0 - (cosines**2).sum(axis=1) + 2.0 * cosines.prod(axis=1)
-    volume: np.ndarray = lattice[:, :3].prod(axis=1) * np.sqrt(
-        np.where(squared > 0.0, squared, np.nan)
-    )
-    return volume
+def join_crystals(batches: Sequence[CrystalBatch]) -> CrystalBatch:
+    """Put batches one after the other; nothing is checked again."""
+    if not batches:
+        return CrystalBatch.from_crystals([])
+    offset, last = [np.zeros(1, np.int64)], 0
+    for batch in batches:
+        offset.append(batch.site_offset[1:] + last)
+        last += int(batch.site_offset[-1])
+    joined = {
+        field.name: np.concatenate([getattr(batch, field.name) for batch in batches])
+        for field in fields(CrystalBatch)
+        if field.name != "site_offset"
+    }
+    return CrystalBatch(site_offset=np.concatenate(offset), **joined)
 
 
-def lattice_matrix(lattice: Float64[np.ndarray, " 6"]) -> Float64[np.ndarray, "3 3"]:
-    """Cell vectors as rows [Å]: a along x, b in the plane of x and y.
-
-    ``fract @ lattice_matrix(lattice)`` are Cartesian coordinates.
-    """
-    a, b, c = lattice[:3]
-    cosines = np.where(lattice[3:] == 90.0, 0.0, np.cos(np.radians(lattice[3:])))
-    cos_alpha, cos_beta, cos_gamma = cosines
-    sin_gamma = np.sqrt(1.0 - cos_gamma**2)
-    c_y = (cos_alpha - cos_beta * cos_gamma) / sin_gamma
-    c_z = np.sqrt(1.0 - cos_beta**2 - c_y**2)
-    return np.array(
-        [
-            [a, 0.0, 0.0],
-            [b * cos_gamma, b * sin_gamma, 0.0],
-            [c * cos_beta, c * c_y, c * c_z],
+def take_crystals(
+    crystals: CrystalBatch, index: Int64[np.ndarray, " taken"]
+) -> CrystalBatch:
+    """Take the crystals at these positions, in this order."""
+    counts = np.diff(crystals.site_offset)[index]
+    offset = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    # Row of a site = where its crystal begins, and how far into it the site is.
+    start = crystals.site_offset[:-1][index] - offset[:-1]
+    rows = np.repeat(start, counts) + np.arange(offset[-1])
+    taken = {
+        field.name: getattr(crystals, field.name)[
+            index if field.name in ("lattice", "space_group") else rows
         ]
-    )
-
-
-_Lattice = tuple[float, float, float, float, float, float]
-
-
-def symmetric_lattice(space_group: int, lattice: _Lattice) -> _Lattice:
-    """Nearest cell that the group's lattice type allows, in the standard setting.
-
-    Equal lengths become their mean, fixed angles 90 or 120 degrees.
-    """
-    a, b, c, _, beta, _ = lattice
-    if space_group <= 2:
-        return lattice
-    if space_group <= 15:
-        return a, b, c, 90.0, beta, 90.0
-    if space_group <= 74:
-        return a, b, c, 90.0, 90.0, 90.0
-    if space_group <= 142:
-        return (a + b) / 2, (a + b) / 2, c, 90.0, 90.0, 90.0
-    if space_group <= 194:
-        return (a + b) / 2, (a + b) / 2, c, 90.0, 90.0, 120.0
-    mean = (a + b + c) / 3
-    return mean, mean, mean, 90.0, 90.0, 90.0
+        for field in fields(CrystalBatch)
+        if field.name != "site_offset"
+    }
+    return CrystalBatch(site_offset=offset, **taken)

@@ -5,14 +5,11 @@ from typing import NoReturn
 import numpy as np
 from jaxtyping import Bool
 
-from pxrdbench.crystal.structure import (
-    ELEMENT_SYMBOLS,
-    WYCKOFF_LETTERS,
-    CrystalBatch,
-    cell_volumes,
-    symmetric_lattice,
-)
-from pxrdbench.crystal.symmetry import (
+from pxrdbench.crystal.elements import ELEMENT_SYMBOLS
+from pxrdbench.crystal.lattice import cell_volumes, symmetric_lattice
+from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.crystal.symmetry.letters import WYCKOFF_LETTERS
+from pxrdbench.crystal.symmetry.tables import (
     TRANSLATION_DENOMINATOR,
     load_symmetry_tables,
     space_group_symbol,

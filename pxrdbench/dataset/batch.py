@@ -1,13 +1,12 @@
 """What a model learns from: a batch of patterns, and whatever can make one."""
 
-from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.crystal.structure import CrystalBatch
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
+from pxrdbench.frozen import freeze_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,59 +33,7 @@ class Batch:
     mask: Bool[np.ndarray, "batch points"] | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        freeze_arrays(self)
 
     def __len__(self) -> int:
         return len(self.space_group)
-
-
-class EndOfSource(Exception):
-    """A source without known length has come to its end.
-
-    Attributes:
-        length: Number of its samples, as is known now.
-    """
-
-    def __init__(self, length: int) -> None:
-        super().__init__(f"the source has ended with {length} samples")
-        self.length = length
-
-
-@runtime_checkable
-class BatchSource(Protocol):
-    """Whatever hands out numbered samples: shards, a recipe, a part of a track.
-
-    ``batch`` may be called from several threads at once, for any range, in any
-    order; sample i is the same whichever range it comes in.
-
-    A source may have more: ``take(numbers)`` gives samples by ascending numbers,
-    ``with_epoch(epoch)`` the same crystals with other sizes and noise for another
-    pass, ``block_samples`` and ``shard_starts`` say what it reads in one go, and
-    ``run_samples`` what should stay together when samples are shuffled.
-    """
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-
-    @property
-    def length(self) -> int | None:
-        """Number of samples; None for a source without end."""
-
-    def batch(self, start: int, count: int) -> Batch:
-        """Make samples start to start + count.
-
-        Raises:
-            EndOfSource: If the length was not known and they lie beyond the end.
-        """

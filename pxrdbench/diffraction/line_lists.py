@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numba import njit
 
-from pxrdbench.diffraction.line_kernels import fill_two_theta
+from pxrdbench.diffraction.kernels.lines import fill_two_theta
+from pxrdbench.diffraction.kernels.structure_factors import sine_of_half_turns
 from pxrdbench.diffraction.pattern import PeakBatch
-from pxrdbench.diffraction.structure_factors import sine_of_half_turns
 
 Doubles = Float64[np.ndarray, " peaks"]
 Offsets = Int64[np.ndarray, " batch_and_one"]

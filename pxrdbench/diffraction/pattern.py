@@ -1,12 +1,13 @@
 """What a pattern is measured with and on: radiation, angles, peak lists."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int64
 
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
+from pxrdbench.frozen import freeze_arrays
 
 __all__ = ["PeakBatch", "Radiation", "TwoThetaGrid"]
 
@@ -66,10 +67,7 @@ class PeakBatch:
     wavelength: float = 1.5406
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        freeze_arrays(self)
 
     def __len__(self) -> int:
         return len(self.peak_offset) - 1

@@ -8,17 +8,19 @@ from typing import Literal, NoReturn
 import numpy as np
 from jaxtyping import Float, Float64, Int16, Int64
 
-from pxrdbench.crystal.structure import ELEMENT_SYMBOLS, CrystalBatch
-from pxrdbench.crystal.symmetry import SymmetryTables, load_symmetry_tables
-from pxrdbench.diffraction.atom_kernels import KernelTables, are_sites_sound
-from pxrdbench.diffraction.pattern import PeakBatch, Radiation
-from pxrdbench.diffraction.peak_kernels import (
+from pxrdbench.crystal.elements import ELEMENT_SYMBOLS
+from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.crystal.symmetry.tables import SymmetryTables, load_symmetry_tables
+from pxrdbench.diffraction.kernels.atoms import KernelTables, are_sites_sound
+from pxrdbench.diffraction.kernels.peaks import (
     BAD_CELL,
     MAX_REFLECTIONS,
     NOTHING,
     TOO_MANY,
     simulate_batch,
 )
+from pxrdbench.diffraction.kernels.texture import MarchDollase
+from pxrdbench.diffraction.pattern import PeakBatch, Radiation
 from pxrdbench.diffraction.polarization import Polarization
 from pxrdbench.diffraction.scattering import (
     Scattering,
@@ -26,7 +28,6 @@ from pxrdbench.diffraction.scattering import (
     find_species,
     load_scattering_table,
 )
-from pxrdbench.diffraction.texture import MarchDollase
 from pxrdbench.errors import CrystalError, PatternError
 
 Precision = Literal["single", "double"]

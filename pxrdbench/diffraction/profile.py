@@ -7,13 +7,13 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
-from pxrdbench.diffraction.profile_kernels import (
+from pxrdbench.diffraction.kernels.gaussian import (
     BAD_WIDTH,
     NO_PEAK,
     render_gaussians,
 )
-from pxrdbench.diffraction.pseudo_voigt_kernels import render_pseudo_voigts
+from pxrdbench.diffraction.kernels.pseudo_voigt import render_pseudo_voigts
+from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.errors import PatternError
 
 # Scherrer constant for the fwhm (Langford & Wilson 1978, J. Appl. Cryst. 11, 102).

@@ -16,7 +16,7 @@ formula turns into that for X-rays.
 """
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -25,8 +25,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int64
 
-from pxrdbench.crystal.structure import ELEMENT_SYMBOLS
+from pxrdbench.crystal.elements import ELEMENT_SYMBOLS
 from pxrdbench.errors import PatternError
+from pxrdbench.frozen import freeze_arrays
 
 Scattering = Literal["default", "paper"]
 SCATTERINGS: tuple[str, ...] = ("default", "paper")
@@ -62,8 +63,7 @@ class ScatteringTable:
     imaginary: Float64[np.ndarray, " species"]
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            getattr(self, field.name).flags.writeable = False
+        freeze_arrays(self)
 
     def form_factor(
         self, species: int, stol2: Float64[np.ndarray, " reflections"]

@@ -3,7 +3,7 @@
 Everything that talks to Ray is in here, and nothing else is.
 """
 
+from pxrdbench.factory.ray.stream import RayStream
 from pxrdbench.factory.run import MAX_SIZE_BYTES, GenerateConfig, generate
-from pxrdbench.factory.stream import RayStream
 
 __all__ = ["MAX_SIZE_BYTES", "GenerateConfig", "RayStream", "generate"]

@@ -12,31 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from pxrdbench.dataset.driver import Run
-from pxrdbench.dataset.manifest import BLOCK_SAMPLES, Manifest
-from pxrdbench.dataset.plan import ShardPlan, open_folder
-from pxrdbench.dataset.progress import (
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.manifest import BLOCK_SAMPLES, Manifest
+from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling
+from pxrdbench.dataset.shards.shard import draw_block
+from pxrdbench.dataset.storage.local import LocalStore
+from pxrdbench.dataset.storage.open import PATIENCE, open_store
+from pxrdbench.dataset.storage.store import Store, explain_os_error
+from pxrdbench.errors import ShardError
+from pxrdbench.factory.driver import Run
+from pxrdbench.factory.plan import ShardPlan, open_folder
+from pxrdbench.factory.progress import (
     GenerateProgress,
     GenerateReport,
     Limit,
     OnProgress,
     explain_end,
 )
-from pxrdbench.dataset.publisher import Publisher
-from pxrdbench.dataset.recipe import Recipe
-from pxrdbench.dataset.rolling import END_FILE, open_rolling
-from pxrdbench.dataset.run_log import RunLog
-from pxrdbench.dataset.shard import draw_block
-from pxrdbench.dataset.store import (
-    PATIENCE,
-    LocalStore,
-    Store,
-    explain_os_error,
-    open_store,
-)
-from pxrdbench.errors import ShardError
-from pxrdbench.factory.crew import RayCrew
-from pxrdbench.factory.ray_session import RaySession, read_handler, restore_handler
+from pxrdbench.factory.publisher import Publisher
+from pxrdbench.factory.ray.crew import RayCrew
+from pxrdbench.factory.ray.session import RaySession, read_handler, restore_handler
+from pxrdbench.factory.run_log import RunLog
 
 MAX_SIZE_BYTES = 20_000_000_000
 

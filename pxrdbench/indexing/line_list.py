@@ -45,7 +45,8 @@ class LineList:
     @property
     def inverse_d2(self) -> Float64[np.ndarray, " lines"]:
         """1/d² = (2 sin θ / λ)² [Å⁻²] (Bragg's law)."""
-        return (2.0 * np.sin(np.radians(self.two_theta / 2)) / self.wavelength) ** 2
+        sine: np.ndarray = np.sin(np.radians(self.two_theta / 2))
+        return (2.0 * sine / self.wavelength) ** 2
 
     @property
     def inverse_d2_error(self) -> Float64[np.ndarray, " lines"]:

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Float32, Int64
 from torch.nn import functional
 
-from pxrdbench.crystal.symmetry import load_symmetry_tables
+from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.errors import ModelError
 

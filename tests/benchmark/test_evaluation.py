@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from small_track import CLASSES, GRID, FixedClassifier, make_predictions, make_track
 
-from pxrdbench.benchmark.evaluation import (
+from pxrdbench.benchmark.evaluation import evaluate
+from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
+from pxrdbench.benchmark.scoring.predict import (
     ModelDescription,
     describe_model,
-    evaluate,
     predict_track,
     resample,
 )
-from pxrdbench.benchmark.predictions import Predictions
-from pxrdbench.benchmark.record import Evaluation
-from pxrdbench.crystal.prior import load_prior
-from pxrdbench.dataset.split import available_tracks, load_track
+from pxrdbench.benchmark.scoring.predictions import Predictions
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import EvaluationError, ModelError, SplitError
-from pxrdbench.learning.checkpoint import Checkpoint, save_checkpoint
-from pxrdbench.learning.registry import build_model
+from pxrdbench.learning.models.checkpoint import Checkpoint, save_checkpoint
+from pxrdbench.learning.networks.registry import build_model
+from pxrdbench.tracks.load import available_tracks, load_track
 
 KNOWN = ModelDescription(name="fixed", class_frequencies={225: 0.5, 14: 0.3})
 
@@ -171,7 +171,7 @@ def test_a_checkpoint_is_evaluated_on_real_compounds(checkpoint, tmp_path):
 
 def test_a_restricted_prior_marks_the_predictions(tmp_path, track):
     path = save_untrained(tmp_path / "r.pt", restricted=True, prior_digest="0" * 64)
-    from pxrdbench.learning.checkpoint import load_classifier
+    from pxrdbench.learning.models.checkpoint import load_classifier
 
     description = describe_model(load_classifier(path), "mine")
     assert description.name == "mine"
@@ -211,8 +211,8 @@ def test_shipped_tracks_can_be_scored(name):
 def test_scoring_needs_no_torch(track, tmp_path):
     make_predictions(track).write(tmp_path / "p.h5")
     code = (
-        "import sys; from pxrdbench.benchmark.predictions import Predictions;"
-        "import pxrdbench.benchmark.scoring;"
+        "import sys; from pxrdbench.benchmark.scoring.predictions import Predictions;"
+        "import pxrdbench.benchmark.scoring.score;"
         "Predictions.read(sys.argv[1]); assert 'torch' not in sys.modules"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "p.h5")]

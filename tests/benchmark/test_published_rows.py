@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pxrdbench.benchmark.evaluation import predict_track
-from pxrdbench.benchmark.predictions import Predictions
-from pxrdbench.benchmark.submission import check_submission
-from pxrdbench.dataset.split import load_track
-from pxrdbench.learning.checkpoint import load_checkpoint, load_classifier
+from pxrdbench.benchmark.leaderboard.submission import check_submission
+from pxrdbench.benchmark.scoring.predict import predict_track
+from pxrdbench.benchmark.scoring.predictions import Predictions
+from pxrdbench.learning.models.checkpoint import load_checkpoint, load_classifier
+from pxrdbench.tracks.load import load_track
 
 FOLDER = Path(__file__).parents[2] / "leaderboards"
 PREDICTIONS = sorted(FOLDER.glob("*/*.h5"))

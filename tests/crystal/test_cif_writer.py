@@ -9,10 +9,10 @@ from pymatgen.core import Lattice, Species, Structure
 from pymatgen.io.cif import CifParser
 
 from pxrdbench.crystal.cif_writer import format_operator, write_cif
-from pxrdbench.crystal.generator import draw_crystals
-from pxrdbench.crystal.prior import load_prior
+from pxrdbench.crystal.generator.draw import draw_crystals
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
-from pxrdbench.crystal.symmetry import load_symmetry_tables
+from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.errors import CrystalError
 

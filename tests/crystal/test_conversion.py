@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Element, Lattice, Species, Structure
 
-from pxrdbench.crystal.generator import draw_crystals
-from pxrdbench.crystal.prior import load_prior
+from pxrdbench.crystal.generator.draw import draw_crystals
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
 from pxrdbench.errors import CrystalError
 

@@ -14,8 +14,8 @@ import pytest
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.diffraction.peaks import simulate_peaks
-from pxrdbench.sources.cif_blocks import read_block
-from pxrdbench.sources.materials_project import make_structures, read_table
+from pxrdbench.sources.cif.blocks import read_block
+from pxrdbench.sources.databases.materials_project import make_structures, read_table
 
 # Of the strongest peak, and degrees.
 TOLERANCE = 1e-6
@@ -60,7 +60,10 @@ def compare_peaks(first, second):
 
 def positions(crystal):
     """Elements with the site symmetry they sit on: origins may differ."""
-    from pxrdbench.crystal.symmetry import find_wyckoff_index, load_symmetry_tables
+    from pxrdbench.crystal.symmetry.tables import (
+        find_wyckoff_index,
+        load_symmetry_tables,
+    )
 
     tables = load_symmetry_tables()
     rows = tables.position_rows(crystal.space_group)

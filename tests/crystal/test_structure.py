@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 from numba import config
 
-from pxrdbench.crystal.structure import (
-    ELEMENT_SYMBOLS,
-    Crystal,
-    CrystalBatch,
-    Site,
-    cell_volumes,
-    lattice_matrix,
-    symmetric_lattice,
-)
+from pxrdbench.crystal.elements import ELEMENT_SYMBOLS
+from pxrdbench.crystal.lattice import cell_volumes, lattice_matrix, symmetric_lattice
+from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
 from pxrdbench.errors import CrystalError
 
 SALT = Crystal(

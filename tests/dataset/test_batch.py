@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from pxrdbench.dataset.batch import Batch, BatchSource
-from pxrdbench.dataset.shard_set import ShardSet
+from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.shards.shard_set import ShardSet
+from pxrdbench.dataset.source import BatchSource
 
 
 def test_recipe_and_shards_are_batch_sources(recipe, shards):

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from references import add_gaussians, add_pseudo_voigts
 
-from pxrdbench.diffraction.measurement import OWN_ROUGHNESS, TRACE_ROUGHNESS
+from pxrdbench.diffraction.measurement.measurement import OWN_ROUGHNESS, TRACE_ROUGHNESS
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.diffraction.profile import (
     DEFAULT_CRYSTALLITE_SIZE_NM,

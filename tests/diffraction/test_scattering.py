@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from references import make_gemmi_form_factor, paper_form_factor
 
-from pxrdbench.crystal.structure import ELEMENT_SYMBOLS
+from pxrdbench.crystal.elements import ELEMENT_SYMBOLS
 from pxrdbench.diffraction.scattering import find_species, load_scattering_table
 from pxrdbench.errors import PatternError
 

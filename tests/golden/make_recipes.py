@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.dataset.packing import pack_peaks
-from pxrdbench.dataset.recipe import Recipe
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.packing import pack_peaks
 
 FOLDER = Path(__file__).parent
 SAMPLES = 6

@@ -1,0 +1,1 @@
+"""Models of others, confined to a process of their own."""

@@ -1,0 +1,1 @@
+"""Submissions, ranks and pages."""

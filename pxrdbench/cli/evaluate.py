@@ -1,0 +1,146 @@
+"""The verb ``eval``."""
+
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pxrdbench.cli.display import console, live_line, make_table, p_value_text
+
+if TYPE_CHECKING:
+    from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
+    from pxrdbench.benchmark.scoring.intervals import Estimate
+
+
+# Guesses that look at no pattern.
+_LABELS = {
+    "most_frequent": "most frequent groups of the training",
+    "hindsight": "most frequent groups of the track",
+}
+
+
+def default_track(model: Path | str) -> str:
+    """The track that stored predictions are of; for models the one of seconds."""
+    from pxrdbench.benchmark.evaluation import DEFAULT_TRACK
+    from pxrdbench.benchmark.scoring.predictions import Predictions
+
+    path = Path(model)
+    if path.suffix in {".h5", ".hdf5"} and path.is_file():
+        return Predictions.read(path).track
+    return DEFAULT_TRACK
+
+
+def run_evaluate(
+    model: Path | str,
+    track: str,
+    part: str = "test",
+    out: Path | None = None,
+    weights: Path | None = None,
+) -> "Evaluation":
+    """Score a model under a live line, then print the table."""
+    from pxrdbench.benchmark.evaluation import evaluate_file
+    from pxrdbench.tracks.load import find_track, load_track
+
+    # A folder that the user names may hold a track; a file may not name a folder.
+    loaded = load_track(find_track(track), part)
+    # Beside the model, or here where it is no file.
+    beside = Path(weights or model).parent / "eval"
+    folder = out or beside / loaded.name.replace("/", "-")
+    seen: list[tuple[int, float]] = []
+    with live_line("eval") as line:
+
+        def show(done: int, total: int) -> None:
+            seen.append((done, perf_counter()))
+            line(f"{track}  {done:,} of {total:,} patterns", done / total)
+
+        evaluation = evaluate_file(
+            model, loaded, part, folder, weights=weights, on_progress=show
+        )
+    print_evaluation(evaluation)
+    _print_speed(seen, Path(weights or model))
+    console.print(f"report: {folder / 'report.html'}")
+    return evaluation
+
+
+def _print_speed(seen: list[tuple[int, float]], file: Path) -> None:
+    """Say how fast and how large a model is; no part of its evaluation.
+
+    The first batch warms up: it does not count.
+    """
+    from pxrdbench.factory.limits import format_size
+
+    parts = []
+    if len(seen) > 1 and seen[-1][1] > seen[0][1]:
+        rate = (seen[-1][0] - seen[0][0]) / (seen[-1][1] - seen[0][1])
+        parts.append(f"{rate:,.0f} patterns/s on this machine as busy as it was")
+    if file.is_file():
+        parts.append(f"a file of {format_size(file.stat().st_size)}")
+    if parts:
+        console.print(f"speed and size: {', '.join(parts)}")
+
+
+def print_evaluation(evaluation: "Evaluation") -> None:
+    """Print accuracies in percent with their 95 % intervals."""
+    track, metrics = evaluation.track, evaluation.metrics
+    table = make_table(
+        f"{evaluation.model['name']} on {track['name']} {track['part']}: "
+        f"{evaluation.counts['crystals']:,} crystals, "
+        f"{evaluation.counts['covered']:,} in its {evaluation.model['classes']} groups",
+        ("", "%", "95 % interval"),
+    )
+
+    def add(name: str, estimate: "Estimate") -> None:
+        low, high = 100 * estimate.low, 100 * estimate.high
+        table.add_row(name, f"{100 * estimate.value:.1f}", f"{low:.1f} – {high:.1f}")
+
+    for key in ("top_1", "top_5", "top_10", "covered_top_1", "macro_top_1"):
+        if key in metrics:
+            add(key.replace("_", " ").replace("top ", "top-"), metrics[key])
+    table.add_section()
+    for system, estimate in evaluation.crystal_system.items():
+        add(f"top-1, {system}", estimate)
+    table.add_section()
+    for baseline in evaluation.baselines:
+        add(f"{_LABELS[baseline.name]}, top-1", baseline.metrics["top_1"])
+        add(f"{_LABELS[baseline.name]}, top-5", baseline.metrics["top_5"])
+    console.print(table)
+    for baseline in evaluation.baselines:
+        test = baseline.comparisons["top_1"]
+        console.print(
+            f"top-1 against {_LABELS[baseline.name]}: "
+            f"{100 * test.difference.value:+.1f} points "
+            f"({100 * test.difference.low:+.1f} to {100 * test.difference.high:+.1f}), "
+            f"exact McNemar {p_value_text(test.p_value)}"
+        )
+
+
+def evaluate(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Checkpoint, state dict, ONNX, predictions (.h5), a model's name, "
+            "or module:factory of your own code."
+        ),
+    ],
+    track: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            help="May be given more than once. Stored predictions know theirs."
+        ),
+    ] = None,
+    weights: Annotated[
+        Optional[Path], typer.Option(help="For a name or module:factory.")
+    ] = None,
+    part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
+    out: Annotated[
+        Optional[Path], typer.Option(help="Folder; beside the model if left away.")
+    ] = None,
+) -> None:
+    """Score a model on real crystals it has not seen, with 95 % intervals."""
+    from pxrdbench.cli.evaluate import default_track, run_evaluate
+
+    tracks = track or [default_track(model)]
+    for name in tracks:
+        folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
+        run_evaluate(model, name, part, folder, weights)

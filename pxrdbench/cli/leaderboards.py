@@ -1,0 +1,80 @@
+"""The verbs ``submit`` and ``leaderboard``."""
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from pxrdbench.cli.display import console
+
+
+def run_submit(
+    predictions: Path | None,
+    metadata: Path | None,
+    folder: Path,
+    template: Path | None,
+    check: Path | None,
+    replace: bool,
+) -> None:
+    """Write a template, check a row, or make a row of predictions and metadata."""
+    from pxrdbench.benchmark.leaderboard.submission import (
+        check_submission,
+        submit,
+        write_template,
+    )
+    from pxrdbench.errors import EvaluationError
+
+    if template is not None:
+        console.print(f"fill in and submit with --metadata: {write_template(template)}")
+    elif check is not None:
+        row = check_submission(check, predictions)
+        told = "recomputed from the predictions" if predictions else "consistent"
+        console.print(f"[green]sound[/]: {row.name}, every number {told}")
+    elif predictions is None or metadata is None:
+        raise EvaluationError(
+            "give PREDICTIONS and --metadata FILE (--template FILE writes one to fill "
+            "in), or --check ROW"
+        )
+    else:
+        path = submit(predictions, metadata, folder, replace=replace)
+        console.print(f"row: {path}")
+
+
+def run_leaderboard(folder: Path, out: Path | None) -> None:
+    """Render the pages of all rows."""
+    from pxrdbench.benchmark.leaderboard.site import render_leaderboards
+
+    for page in render_leaderboards(folder, out):
+        console.print(f"page: {page}")
+
+
+def submit(
+    predictions: Annotated[
+        Optional[Path], typer.Argument(help="predictions.h5 that `eval` wrote.")
+    ] = None,
+    metadata: Annotated[
+        Optional[Path], typer.Option(help="Who, what, from what (JSON).")
+    ] = None,
+    folder: Annotated[Path, typer.Option(help="Of all rows.")] = Path("leaderboards"),
+    template: Annotated[
+        Optional[Path], typer.Option(help="Write metadata to fill in.")
+    ] = None,
+    check: Annotated[
+        Optional[Path], typer.Option(help="Check a row; with PREDICTIONS, recompute.")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="A row of old.")] = False,
+) -> None:
+    """Make a row of a leaderboard, checked and scored by trusted code."""
+    from pxrdbench.cli.leaderboards import run_submit
+
+    run_submit(predictions, metadata, folder, template, check, replace)
+
+
+def leaderboard(
+    folder: Annotated[Path, typer.Argument(help="Of all rows.")] = Path("leaderboards"),
+    out: Annotated[Optional[Path], typer.Option(help="Elsewhere than beside.")] = None,
+) -> None:
+    """Render the leaderboards as pages that work from a file."""
+    from pxrdbench.cli.leaderboards import run_leaderboard
+
+    run_leaderboard(folder, out)

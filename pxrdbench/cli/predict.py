@@ -1,0 +1,282 @@
+"""``pxrdbench predict``: files from a diffractometer in, short lists out."""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.errors import PxrdbenchError, SourceError
+from pxrdbench.files import atomic_path
+
+if TYPE_CHECKING:
+    from pxrdbench.prediction.result import Prediction
+    from pxrdbench.sources.scans.read import MeasuredPattern
+
+# Totals in the tables of a terminal.
+_TOTALS = 4
+
+
+def predict(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Scans, or folders of scans.", show_default=False),
+    ],
+    radiation: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Of files that do not tell: CuKa, MoKa1, 0.4959 Å, 17.4 keV."
+        ),
+    ] = None,
+    model: Annotated[
+        Optional[str], typer.Option(help="Name or checkpoint; else the one that ships.")
+    ] = None,
+    top: Annotated[int, typer.Option(min=1, max=230, help="Groups to list.")] = 10,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One line of JSON a scan, nothing else.")
+    ] = False,
+    out: Annotated[
+        Optional[Path],
+        typer.Option(help="Picture of one scan (.png, .svg, .pdf), or table (.csv)."),
+    ] = None,
+) -> None:
+    """Rank space groups for scans from a diffractometer.
+
+    The radiation comes from the file, or is asked for; it is never assumed.
+    """
+    found = _find_all(files)
+    _check(radiation, model, len(found))
+    if as_json:
+        _print_json(found, radiation, model, top)
+        return
+    if radiation is None:
+        radiation = _ask_radiation(found)
+    scans = list(_read(found[0])) if len(found) == 1 else []
+    if len(scans) == 1 and (out is None or out.suffix != ".csv"):
+        _show_one(scans[0], radiation, model, top, out)
+    else:
+        _write_table(found, radiation, model, top, out or Path("predictions.csv"))
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A scan of a file, or why it could not be read."""
+
+    file: Path
+    pattern: "MeasuredPattern | None"
+    error: str = ""
+
+
+def _check(radiation: str | None, model: str | None, files: int) -> None:
+    """Refuse what no file can mend before any is read.
+
+    A model takes seconds to load: a single file that cannot be read is told sooner.
+    """
+    from pxrdbench.diffraction.radiation import Radiation
+    from pxrdbench.prediction.predict import find_model_file, load_model
+
+    if radiation is not None:
+        Radiation.parse(radiation)
+    path = find_model_file(model)
+    if files > 1:
+        load_model(path)
+
+
+def _find_all(starts: list[Path]) -> list[Path]:
+    """All files that are named, or that lie in folders that are named."""
+    from pxrdbench.sources.scans.read import find_scans
+
+    found: dict[Path, None] = {}
+    for start in starts:
+        files = find_scans(start)
+        if not files:
+            raise SourceError(f"{start}: no files of scans in this folder or below it")
+        found |= dict.fromkeys(files)
+    return list(found)
+
+
+def _read(file: Path) -> Iterator[_Scan]:
+    """Every scan of a file, or why it cannot be read."""
+    from pxrdbench.sources.scans.read import read_scan
+
+    try:
+        patterns = read_scan(file)
+    except SourceError as error:
+        yield _Scan(file, None, str(error))
+        return
+    for pattern in patterns:
+        yield _Scan(file, pattern)
+
+
+def _ask_radiation(files: list[Path]) -> str | None:
+    """Ask a person, if there is one, as soon as one file does not tell."""
+    from pxrdbench.diffraction.radiation import Radiation
+
+    if not sys.stdin.isatty():
+        return None
+    scans = (scan for file in files for scan in _read(file))
+    silent = next(
+        (s for s in scans if s.pattern is not None and s.pattern.radiation is None),
+        None,
+    )
+    if silent is None:
+        return None
+    console.print(
+        f"{silent.file.name} does not tell the radiation. CuKa is a copper tube "
+        "without monochromator, CuKa1 one with; MoKa, CoKa, … likewise; or give a "
+        "wavelength in Å. It is taken for all files here that do not tell.",
+        markup=False,
+    )
+    while True:
+        answer: str = typer.prompt("Radiation")
+        try:
+            Radiation.parse(answer)
+        except PxrdbenchError as error:
+            console.print(str(error), markup=False)
+        else:
+            return answer
+
+
+def _predict(scan: _Scan, radiation: str | None, model: str | None) -> "Prediction":
+    """Predict one scan; the file's own radiation goes before the one that is given."""
+    from pxrdbench.prediction.predict import predict_pattern
+
+    if scan.pattern is None:
+        raise SourceError(scan.error)
+    own = scan.pattern.radiation
+    if own is None and radiation is None:
+        raise SourceError(
+            f"{scan.pattern.name}: the file does not tell its radiation; say it, such "
+            "as --radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
+        )
+    return predict_pattern(scan.pattern, own or radiation, model=model)
+
+
+def _print_json(
+    files: list[Path], radiation: str | None, model: str | None, top: int
+) -> None:
+    """One object a line on stdout; reasons of what fails on stderr."""
+    failed = 0
+    for scan in (scan for file in files for scan in _read(file)):
+        try:
+            result = _predict(scan, radiation, model)
+        except SourceError as error:
+            print(f"pxrdbench: {error}", file=sys.stderr)
+            failed += 1
+            continue
+        name = scan.pattern.name if scan.pattern is not None else scan.file.name
+        record = result.to_dict(top) | {
+            "file": str(scan.file) + name.removeprefix(scan.file.name)
+        }
+        print(json.dumps(record, ensure_ascii=False))
+    if failed:
+        raise typer.Exit(2)
+
+
+def _show_one(
+    scan: _Scan, radiation: str | None, model: str | None, top: int, out: Path | None
+) -> None:
+    result = _predict(scan, radiation, model)
+    out = out or Path(f"{scan.file.name.split('.')[0]}-space-groups.png")
+    if out.suffix.lower() not in {".png", ".svg", ".pdf"}:
+        raise SourceError(f"--out {out}: a picture ends in .png, .svg or .pdf")
+    table = make_table(
+        f"{result.name}: {result.radiation.name}, model {result.model}",
+        ("space group", "No.", "system", "probability"),
+    )
+    from pxrdbench.crystal.symmetry.tables import crystal_system
+
+    for candidate in result.candidates[:top]:
+        table.add_row(
+            candidate.symbol,
+            str(candidate.space_group),
+            crystal_system(candidate.space_group),
+            f"{100 * candidate.probability:.1f} %",
+        )
+    console.print(table)
+    for title, totals in (
+        ("Extinction symbols", result.by_extinction_symbol),
+        ("Crystal systems", result.by_crystal_system),
+    ):
+        parts = [f"{t.name} {100 * t.probability:.0f} %" for t in totals[:_TOTALS]]
+        console.print(f"{title}: {', '.join(parts)}", markup=False)
+    for warning in result.warnings:
+        console.print(f"! {warning}", markup=False, style="yellow")
+    result.save_picture(out, top)
+    console.print(f"picture: {out}", markup=False)
+
+
+def _write_table(
+    files: list[Path], radiation: str | None, model: str | None, top: int, out: Path
+) -> None:
+    """One row a scan; what could not be read has its reason in the last column."""
+    if out.suffix != ".csv":
+        raise SourceError(f"--out {out}: several scans go into one table (.csv)")
+    failed: list[str] = []
+    scans = 0
+    with (
+        atomic_path(out) as part,
+        part.open("w", newline="", encoding="utf-8") as stream,
+        live_line("predict") as line,
+    ):
+        writer = csv.DictWriter(stream, _columns(top), restval="")
+        writer.writeheader()
+        for done, file in enumerate(files, 1):
+            for scan in _read(file):
+                row = _table_row(scan, radiation, model, top)
+                writer.writerow(row)
+                scans += 1
+                failed += [str(row["error"])] if row["error"] else []
+            line(f"{done} of {len(files)}: {file.name}", done / len(files))
+    console.print(
+        f"{scans - len(failed)} of {scans} scans predicted → {out}", markup=False
+    )
+    for reason in failed:
+        console.print(f"- {reason}", markup=False)
+    if len(failed) == scans:
+        raise typer.Exit(2)
+
+
+def _columns(top: int) -> list[str]:
+    ranks = [
+        f"{name}_{rank}"
+        for rank in range(1, top + 1)
+        for name in ("space_group", "probability")
+    ]
+    return [
+        *("file", "scan", "radiation", "points", "first", "last"),
+        *ranks,
+        *("extinction_symbol", "extinction_probability"),
+        *("crystal_system", "crystal_system_probability", "warnings", "error"),
+    ]
+
+
+def _table_row(
+    scan: _Scan, radiation: str | None, model: str | None, top: int
+) -> dict[str, object]:
+    row: dict[str, object] = {"file": str(scan.file), "error": ""}
+    if scan.pattern is not None:
+        angles = scan.pattern.two_theta
+        row |= {"scan": scan.pattern.name, "points": len(angles)}
+        row |= {"first": f"{angles[0]:g}", "last": f"{angles[-1]:g}"}
+    try:
+        result = _predict(scan, radiation, model)
+    except SourceError as error:
+        return row | {"error": str(error)}
+    for rank, candidate in enumerate(result.candidates[:top], 1):
+        row[f"space_group_{rank}"] = candidate.space_group
+        row[f"probability_{rank}"] = f"{candidate.probability:.4f}"
+    symbol, system = result.by_extinction_symbol[0], result.by_crystal_system[0]
+    return row | {
+        "radiation": result.radiation.name,
+        "extinction_symbol": symbol.name,
+        "extinction_probability": f"{symbol.probability:.4f}",
+        "crystal_system": system.name,
+        "crystal_system_probability": f"{system.probability:.4f}",
+        "warnings": " ".join(result.warnings),
+    }

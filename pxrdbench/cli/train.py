@@ -1,0 +1,324 @@
+"""The verbs of learning: train, models, export-model."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+from pxrdbench.cli.display import accuracy_text, console, format_seconds, live_line
+from pxrdbench.cli.options import (
+    CoordinatesOption,
+    Frequencies,
+    FrequenciesOption,
+    MaxVolumeOption,
+    MeasurementOption,
+    OutOption,
+    Preset,
+    PriorOption,
+    RadiationOption,
+    SeedOption,
+    TypeOption,
+    make_recipe,
+)
+from pxrdbench.learning.training.config import TrainProgress, TrainReport
+
+if TYPE_CHECKING:
+    from pxrdbench.learning.training.config import TrainConfig
+    from pxrdbench.learning.training.experiments import Experiment
+
+
+def train(
+    model: Annotated[
+        Optional[str], typer.Option(help="Name of a model; see `pxrdbench models`.")
+    ] = None,
+    shards: Annotated[Optional[Path], typer.Option(help="Folder of shards.")] = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Draw patterns while training.")
+    ] = False,
+    source: Annotated[
+        Optional[str],
+        typer.Option(help="Real crystals: track:NAME/statistics, import:FOLDER."),
+    ] = None,
+    data: Annotated[
+        Optional[Path], typer.Option(help="Folder of a track's own crystals.")
+    ] = None,
+    minutes: Annotated[Optional[float], typer.Option(min=0.0)] = None,
+    patterns: Annotated[Optional[int], typer.Option(min=1)] = None,
+    cpu_minutes: Annotated[
+        Optional[float], typer.Option(min=0.0, help="Length in processor time.")
+    ] = None,
+    out: OutOption = Path("runs/last"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from OUT/last.pt.")
+    ] = False,
+    start_from: Annotated[
+        Optional[Path],
+        typer.Option("--from", help="Fine-tune: weights of this checkpoint first."),
+    ] = None,
+    batch_size: Annotated[Optional[int], typer.Option(min=1)] = None,
+    learning_rate: Annotated[Optional[float], typer.Option(min=0.0)] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw or adam.")] = "adamw",
+    schedule: Annotated[
+        str, typer.Option(help="Of the rate: cosine, constant, halving.")
+    ] = "cosine",
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    compile_step: Annotated[
+        bool, typer.Option("--compile", help="Through torch.compile.")
+    ] = False,
+    accumulate: Annotated[
+        int, typer.Option(min=1, help="Parts of a step, to need less memory.")
+    ] = 1,
+    average: Annotated[
+        Optional[float], typer.Option(help="Decay of averaged weights, as 0.9995.")
+    ] = None,
+    classes: Annotated[
+        str, typer.Option(help="source, open-145, all, or numbers with commas.")
+    ] = "source",
+    tasks: Annotated[
+        str, typer.Option(help="With commas: space_group, crystal_system, lattice, …")
+    ] = "space_group",
+    mask: Annotated[
+        bool, typer.Option("--mask", help="A second channel: what was measured.")
+    ] = False,
+    mixture: Annotated[
+        Optional[str],
+        typer.Option(help="Measurements in turn: clean,rruff-paper,laboratory."),
+    ] = None,
+    grid: Annotated[
+        Optional[str], typer.Option(help="START:STOP:POINTS, as 5:90:4251.")
+    ] = None,
+    keep: Annotated[
+        int, typer.Option(min=0, help="Checkpoints to keep beside last and best.")
+    ] = 0,
+    evaluations: Annotated[
+        int, typer.Option(min=0, help="Looks at held-out patterns.")
+    ] = 8,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N.")] = "auto",
+    threads: Annotated[
+        Optional[int], typer.Option(min=1, help="Threads of torch.")
+    ] = None,
+    loader_workers: Annotated[
+        Optional[int], typer.Option(min=0, help="Threads that make patterns.")
+    ] = None,
+    seed: SeedOption = 0,
+    prior: PriorOption = "open-v0",
+    preset: Annotated[
+        str,
+        typer.Option(
+            help="Physics: default, paper; or a published run: schopmans2023/resnet-50."
+        ),
+    ] = "default",
+    frequencies: FrequenciesOption = Frequencies.fitted,
+    radiation: RadiationOption = "CuKa1",
+    measurement: MeasurementOption = None,
+    max_volume: MaxVolumeOption = None,
+    coordinates: CoordinatesOption = None,
+    structure_type: TypeOption = None,
+) -> None:
+    """Train a model on shards, on patterns drawn meanwhile, or on real crystals.
+
+    Several GPUs: torchrun --master-addr 127.0.0.1 --nproc-per-node N -m pxrdbench.cli
+    train …
+    """
+    from pxrdbench.learning.training.config import TrainConfig
+    from pxrdbench.learning.training.experiments import (
+        apply_experiment,
+        find_experiment,
+    )
+
+    experiment = find_experiment(preset) if "/" in preset else None
+    if experiment is not None and not experiment.is_real and source is None:
+        online = online or shards is None
+    if online + (shards is not None) + (source is not None) != 1:
+        raise typer.BadParameter(
+            "give either --shards FOLDER or --online, or --source of real crystals"
+        )
+    if model is None and experiment is None:
+        raise typer.BadParameter("give --model NAME, or --preset of a published run")
+    recipe = None
+    if online:
+        # Held-out crystals and online ones come from different ranges of one recipe.
+        recipe = make_recipe(
+            prior if experiment is None else experiment.prior,
+            seed,
+            _physics(preset, experiment),
+            frequencies,
+            radiation,
+            grid=_parse_grid(grid),
+            measurement=measurement or (experiment and experiment.measurement),
+            max_volume=max_volume,
+            coordinates=coordinates,
+            structure_type=structure_type,
+        )
+    config = TrainConfig(
+        model=model or "",
+        out=out,
+        shards=shards,
+        recipe=recipe,
+        source=source,
+        data=data,
+        measurement=None if online else measurement,
+        mixture=tuple(mixture.split(",")) if mixture else (),
+        minutes=minutes,
+        patterns=patterns,
+        cpu_minutes=cpu_minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=optimizer,  # type: ignore[arg-type]  # checked by the config
+        schedule=schedule,  # type: ignore[arg-type]  # as above
+        precision=precision,  # type: ignore[arg-type]  # as above
+        compile=compile_step,
+        accumulate=accumulate,
+        average=average,
+        seed=seed,
+        resume=resume,
+        start_from=start_from,
+        classes=classes,
+        tasks=tuple(tasks.split(",")),
+        mask=mask,
+        keep=keep,
+        evaluations=evaluations,
+        tensorboard=tensorboard,
+        device=device,
+        threads=threads,
+        loader_workers=loader_workers,
+    )
+    if experiment is not None:
+        config = apply_experiment(config, experiment)
+        config = _announce(config, preset, experiment)
+    run_train(config)
+
+
+def _physics(preset: str, experiment: "Experiment | None") -> Preset:
+    """The physics of a published run, or those that were named."""
+    name = preset if experiment is None else experiment.physics
+    if name not in list(Preset):
+        raise typer.BadParameter(
+            f"unknown preset {name!r}: default, paper, or a published run as "
+            "schopmans2023/resnet-50"
+        )
+    return Preset(name)
+
+
+def _parse_grid(text: str | None) -> object:
+    from pxrdbench.diffraction.pattern import TwoThetaGrid
+
+    if text is None:
+        return None
+    parts = text.split(":")
+    try:
+        start, stop, points = float(parts[0]), float(parts[1]), int(parts[2])
+    except (ValueError, IndexError) as error:
+        raise typer.BadParameter(
+            f"--grid {text!r} is no START:STOP:POINTS, as 5:90:4251"
+        ) from error
+    return TwoThetaGrid(start, stop, points)
+
+
+def _announce(
+    config: "TrainConfig", name: str, experiment: "Experiment"
+) -> "TrainConfig":
+    """Say what a published run does, and how long it would take here."""
+    from pxrdbench.diffraction.pattern import TwoThetaGrid
+    from pxrdbench.learning.training.experiments import measure_step_rate
+
+    recipe = config.recipe
+    n_crystals = None
+    if config.source is not None and config.is_endless:
+        n_crystals = _count_crystals(config)
+        config = replace(config, patterns=experiment.length(n_crystals))
+    grid = TwoThetaGrid() if recipe is None else recipe.grid
+    n_classes = 145 if recipe is None else len(recipe.space_groups)
+    rate = measure_step_rate(config.model, n_classes, grid)
+    console.print(
+        f"[bold]{name}[/]: {experiment.summary}; {config.model}, batches of "
+        f"{config.batch_size}, rate {config.learning_rate:g} ({config.schedule})"
+    )
+    if config.patterns is not None:
+        console.print(
+            f"about [bold]{_long_time(config.patterns / rate)}[/] here for "
+            f"{config.patterns:,} patterns at {rate:,.0f}/s (a step, timed just now); "
+            "Ctrl-C ends with a checkpoint, --resume goes on"
+        )
+    return config
+
+
+def _count_crystals(config: "TrainConfig") -> int:
+    """Crystals of a source of real ones, counted without simulating them."""
+    from pxrdbench.learning.loading.real_crystals import count_real_crystals
+
+    return count_real_crystals(config.source or "", config.data)
+
+
+def _long_time(seconds: float) -> str:
+    """A duration that may be years."""
+    if seconds < 172_800:
+        return format_seconds(seconds)
+    days = seconds / 86_400
+    return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
+
+
+def models() -> None:
+    """List the models that can be trained, and published runs (train --preset)."""
+    from pxrdbench.learning.networks.registry import available_models, find_model
+    from pxrdbench.learning.training.experiments import EXPERIMENTS
+
+    for name in available_models():
+        console.print(f"{name:26} {find_model(name).summary}".rstrip())
+    console.print()
+    for name, experiment in EXPERIMENTS.items():
+        console.print(f"--preset {name:34} {experiment.summary}".rstrip())
+
+
+def export_model(
+    checkpoint: Annotated[Path, typer.Argument(help="Of `pxrdbench train`.")],
+    out: Annotated[
+        Optional[Path], typer.Option(help="File; beside the checkpoint if left away.")
+    ] = None,
+    patterns: Annotated[
+        int, typer.Option(min=1, help="Patterns to compare on.")
+    ] = 1000,
+) -> None:
+    """Write a trained model as ONNX, and check that it gives the same logits."""
+    from pxrdbench.learning.models.onnx_export import export_onnx
+
+    report = export_onnx(checkpoint, out or checkpoint.with_suffix(".onnx"), patterns)
+    console.print(
+        f"{report.path}: {report.n_bytes / 1e6:.1f} MB; on {report.n_patterns:,} "
+        f"patterns of dev the logits differ by at most {report.difference:.1e}, "
+        f"the first guess in {report.n_other_guesses}; top-1 "
+        f"{100 * report.accuracy_onnx:.2f} % (here {100 * report.accuracy:.2f} %)"
+    )
+
+
+def run_train(config: "TrainConfig") -> "TrainReport":
+    """Train under a live line, then say what came of it."""
+    from pxrdbench.learning.training.trainer import train
+
+    with live_line("train") as line:
+        line("compiling kernels, drawing held-out patterns …")
+
+        def show(progress: "TrainProgress") -> None:
+            line(
+                f"{progress.patterns_seen:,} patterns  "
+                f"{progress.patterns_per_second:,.0f}/s  loss {progress.loss:.3f}  "
+                f"{accuracy_text(progress.accuracy)}  "
+                f"waiting {100 * progress.waited:.0f} %",
+                progress.fraction,
+            )
+
+        report = train(config, show)
+    console.print(
+        f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
+        f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "
+        f"{report.patterns_per_second:,.0f}/s, "
+        f"{100 * report.waited:.1f} % of the time waiting for data; one core makes "
+        f"{report.made_per_core_second:,.0f} patterns/s"
+    )
+    console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
+    if report.is_interrupted:
+        console.print("Stopped early; the same command with --resume goes on.")
+    console.print(f"checkpoint: {report.checkpoint}")
+    return report

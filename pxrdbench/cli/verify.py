@@ -1,0 +1,46 @@
+"""The verb ``verify``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pxrdbench.cli.display import console, live_line
+
+
+def run_verify(folder: Path | str, samples: int) -> None:
+    """Check shards and print what was found; exit status 1 if something is wrong."""
+    from pxrdbench.dataset.shards.verify import verify_shards
+    from pxrdbench.factory.limits import format_size
+
+    with live_line("verify") as line:
+        report = verify_shards(
+            folder,
+            sample=samples,
+            on_progress=lambda done, total: line(
+                f"{done} of {total} shards", done / max(total, 1)
+            ),
+        )
+    console.print(
+        f"{report.shards} shards, {report.samples:,} samples, "
+        f"{format_size(report.bytes)}; {report.redrawn} samples drawn again, "
+        f"{report.identical} of them identical to the byte"
+    )
+    for name in report.leftovers:
+        console.print(f"left over: {name}")
+    for problem in report.problems:
+        console.print(f"[red]wrong[/]: {problem}")
+    if not report.is_sound:
+        sys.exit(1)
+    console.print("[green]sound[/]")
+
+
+def verify(
+    shards: Annotated[str, typer.Argument(help="Folder of shards, or s3://…")],
+    samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,
+) -> None:
+    """Hash every shard again, draw some samples again, and compare."""
+    from pxrdbench.cli.verify import run_verify
+
+    run_verify(shards, samples)

@@ -1,0 +1,1 @@
+"""Crystals drawn from a prior, with the symmetry that they claim."""

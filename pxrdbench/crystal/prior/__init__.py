@@ -1,0 +1,1 @@
+"""What the generator knows of crystals: fitted, smoothed, merged, edited."""

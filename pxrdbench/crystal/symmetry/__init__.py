@@ -1,0 +1,1 @@
+"""The 230 groups: operators, Wyckoff positions, higher symmetry, extinction."""

@@ -1,0 +1,1 @@
+"""A data set as a recipe: index in, sample out."""

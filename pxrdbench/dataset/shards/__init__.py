@@ -1,0 +1,1 @@
+"""A recipe written to files, packed, listed, verified, rolling."""

@@ -1,0 +1,326 @@
+"""A set that rolls: shards are deleted when their one consumer has read them.
+
+    generate(GenerateConfig(recipe, "shards/stream", rolling="trainer"))   # one process
+    loader = make_loader(RollingSet("shards/stream", "trainer"), 256)      # another
+
+The producer fills the disk up to its limit and waits; the consumer acknowledges what it
+has read; the producer deletes it and goes on. A deleted shard is not lost: its record
+stays as ``retired``, and whoever asks for its samples again, as a trainer does that
+goes on from an older checkpoint, has them drawn from the recipe.
+"""
+
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from pxrdbench.crystal.prior.prior import Prior
+from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.recipes.card import RecipeCard
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.block_rendering import BlockRenderer
+from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardSpan
+from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
+from pxrdbench.dataset.source import EndOfSource
+from pxrdbench.dataset.storage.open import open_store
+from pxrdbench.dataset.storage.store import Store
+from pxrdbench.diffraction.measurement.measurement import Measurement
+from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
+from pxrdbench.errors import ShardError
+
+ROLLING_FILE = "rolling.json"
+# Where a set was told to end, once it is there: {"samples": N}.
+END_FILE = "end.json"
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CACHED_BLOCKS = 16
+# How often a reader looks whether the next shard is there [s].
+_POLL = 0.25
+
+
+def acknowledgement_ending(consumer: str) -> str:
+    """End of the names of a consumer's acknowledgements: ``shard-000003.NAME.ack``."""
+    return f"{consumer}.ack"
+
+
+def open_rolling(location: str | Path | Store, consumer: str) -> None:
+    """Say who the one consumer of a set is, or check that it is the same as before.
+
+    Raises:
+        ShardError: If the name is impossible, or another consumer has been named.
+    """
+    if not _NAME.fullmatch(consumer):
+        raise ShardError(
+            f"{consumer!r} is no name of a consumer: letters, digits, - and _, at most "
+            "64 of them"
+        )
+    store = open_store(location)
+    known = find_consumer(store)
+    if known is None:
+        text = json.dumps({"consumer": consumer}) + "\n"
+        store.write(ROLLING_FILE, text.encode())
+    elif known != consumer:
+        raise ShardError(
+            f"{store.location} rolls for the consumer {known!r}, not {consumer!r}: a "
+            "second one would miss what the first has read. Give it a folder of its own"
+        )
+
+
+def find_consumer(location: str | Path | Store) -> str | None:
+    """Name the consumer of a rolling set; None if the set does not roll."""
+    try:
+        return str(json.loads(open_store(location).read(ROLLING_FILE))["consumer"])
+    except FileNotFoundError:
+        return None
+
+
+def acknowledge(location: str | Path | Store, consumer: str, shard: int) -> None:
+    """Say that a shard has been read and may be deleted.
+
+    The producer deletes it within seconds, or when it next runs. Saying it twice does
+    no harm.
+
+    Args:
+        location: Folder or URL of the set.
+        consumer: The name that the producer was given (``--rolling NAME``).
+        shard: Number of the shard.
+
+    Raises:
+        ShardError: If the set does not roll, or for another consumer.
+    """
+    store = open_store(location)
+    known = find_consumer(store)
+    if known != consumer:
+        raise ShardError(
+            f"{store.location} does not roll for {consumer!r}"
+            + (f" but for {known!r}" if known else "; `generate --rolling` makes it so")
+        )
+    _acknowledge(store, consumer, shard)
+
+
+def _acknowledge(store: Store, consumer: str, shard: int) -> None:
+    name = f"shard-{shard:06d}.{acknowledgement_ending(consumer)}"
+    store.write(name, b"")
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A record, compared by identity: one that is read anew is another shard."""
+
+    record: ShardRecord
+
+
+class RollingSet:
+    """A set that is still written, as an endless source in the order of the recipe.
+
+    Samples of a recipe are independent, so their own order is as good as a shuffled
+    one. Reading waits for shards that are not there yet and draws those that are no
+    longer there. Where a consumer is named, shards are acknowledged as soon as every
+    sample before their end has been handed out. One process reads them; where several
+    share the reading, they name no consumer and call `acknowledge` themselves.
+
+    Attributes:
+        redrawn: Samples that were drawn anew because their shard had been deleted.
+    """
+
+    def __init__(
+        self,
+        location: str | Path | Store,
+        consumer: str = "",
+        *,
+        measurement: Measurement | str | None = None,
+        prior: str | Path | Prior | None = None,
+        patience: float = 300.0,
+    ) -> None:
+        """Open a set.
+
+        Args:
+            location: Folder or URL of the set; it is there, but may be empty.
+            consumer: Whose acknowledgements to write; none if empty.
+            measurement: What instrument and sample add when patterns are rendered,
+                instead of what the recipe says.
+            prior: Where the recipe's prior is, if it is no embedded one.
+            patience: How long to wait for a shard [s].
+
+        Raises:
+            ShardError: If there is no set, or it rolls for another consumer.
+        """
+        self.redrawn = 0
+        self._store = open_store(location)
+        self._manifest = Manifest.read_description(self._store)
+        self._renderer = BlockRenderer(self._manifest.card, measurement, prior)
+        self._prior = prior
+        self._patience = patience
+        self._recipe: Recipe | None = None
+        if consumer:
+            open_rolling(self._store, consumer)
+        self._consumer = consumer
+        self._records: dict[int, _Found] = {}
+        self._block = lru_cache(maxsize=_CACHED_BLOCKS)(self._read_block)
+        self._lock = threading.Lock()
+        self._in_flight: list[int] = []
+        self._end = 0
+        self._acknowledged: int | None = None
+
+    @property
+    def card(self) -> RecipeCard:
+        """The recipe of the samples, without the prior's arrays."""
+        return self._manifest.card
+
+    @property
+    def grid(self) -> TwoThetaGrid:
+        """Angles of the patterns."""
+        return self.card.grid
+
+    @property
+    def radiation(self) -> Radiation:
+        """What the patterns are made with."""
+        return self.card.radiation
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        """Space groups that may occur, ascending: the classes to learn."""
+        return self.card.space_groups
+
+    @property
+    def block_samples(self) -> int:
+        """Samples that are read in one go."""
+        return self._manifest.block_samples
+
+    @property
+    def length(self) -> None:
+        """No end is known."""
+        return
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Read and render samples start to start + count; waits until they are there.
+
+        Raises:
+            EndOfSource: If the set has been told to end before, and is complete.
+            ShardError: If they do not come within the patience.
+        """
+        with self._lock:
+            self._in_flight.append(start)
+        try:
+            block = self.read(start, count)
+        finally:
+            with self._lock:
+                self._in_flight.remove(start)
+        self._acknowledge_read(start, start + count)
+        return self._renderer.batch(block)
+
+    def read(self, start: int, count: int) -> Block:
+        """Read samples start to start + count as they are stored, without a word.
+
+        Raises:
+            EndOfSource: If the set has been told to end before, and is complete.
+            ShardError: If they do not come within the patience.
+        """
+        if start < 0 or count < 1:
+            raise ShardError(f"samples {start} to {start + count - 1} of a set")
+        pieces, stop = [], start + count
+        while start < stop:
+            shard, within = divmod(start, self._manifest.shard_samples)
+            number, row = divmod(within, self.block_samples)
+            # The last shard of a set may be short, and written anew with more.
+            block = self._block(self._find(shard, within), number)
+            end = min(row + stop - start, len(block))
+            pieces.append(block.rows(row, end))
+            start += end - row
+        return Block.join(pieces)
+
+    def _read_block(self, shard: "_Found", number: int) -> Block:
+        record = shard.record
+        if not record.retired:
+            first, last = record.block_offset[number : number + 2]
+            try:
+                return read_block(self._store.read(f"{record.name}.tar", first, last))
+            except FileNotFoundError:
+                pass  # acknowledged by an earlier run, and deleted since we looked
+            except (OSError, ShardError) as error:
+                raise ShardError(
+                    f"{self._store.address(record.name)}.tar cannot be read ({error}); "
+                    "delete it and run the same `pxrdbench generate` again: it comes "
+                    "back the same"
+                ) from error
+        return self._draw(record, number)
+
+    def _draw(self, record: ShardRecord, number: int) -> Block:
+        """Make the samples of a deleted shard again."""
+        with self._lock:
+            if self._recipe is None:
+                self._recipe = Recipe.from_card(self.card, self._prior)
+        first = number * self.block_samples
+        count = min(self.block_samples, record.samples - first)
+        block, _ = draw_block(self._recipe, record.first + first, count)
+        self.redrawn += count
+        return block
+
+    def _find(self, shard: int, within: int) -> "_Found":
+        """A shard that holds its sample ``within``; waits until it is there."""
+        found = self._records.get(shard)
+        record = None if found is None else found.record
+        ends = time.monotonic() + self._patience
+        name = ShardSpan.of(shard, self._manifest.shard_samples).name
+        while record is None or record.samples <= within:
+            found = None
+            try:
+                text = self._store.read(f"{name}.json")
+                record = self._manifest.read_record(self._store, f"{name}.json", text)
+            except FileNotFoundError:
+                record = None
+            if record is not None and record.samples > within:
+                break
+            self._check_end(shard, within)
+            if time.monotonic() > ends:
+                raise ShardError(
+                    f"{self._store.address(name)} has not come for "
+                    f"{self._patience:.0f} s: see that `pxrdbench generate` is at work "
+                    "there and has room (--max-size)"
+                )
+            time.sleep(_POLL)
+        if found is not None:
+            return found
+        found = _Found(record)
+        with self._lock:
+            self._records[shard] = found
+            for old in [k for k in self._records if k < shard - _CACHED_BLOCKS]:
+                del self._records[old]
+        return found
+
+    def _check_end(self, shard: int, within: int) -> None:
+        """See whether a sample that is not there will never be."""
+        try:
+            samples = int(json.loads(self._store.read(END_FILE))["samples"])
+        except FileNotFoundError:
+            return
+        if shard * self._manifest.shard_samples + within >= samples:
+            raise EndOfSource(samples)
+
+    def _acknowledge_read(self, start: int, stop: int) -> None:
+        """Acknowledge the shards below everything that is still being read."""
+        if not self._consumer:
+            return
+        size = self._manifest.shard_samples
+        with self._lock:
+            self._end = max(self._end, stop)
+            first = self._acknowledged
+            if first is None:
+                first = self._first_unread(start // size)
+            frontier = min([*self._in_flight, self._end])
+            done = range(first, frontier // size)
+            self._acknowledged = max(first, frontier // size)
+        for shard in done:
+            _acknowledge(self._store, self._consumer, shard)
+
+    def _first_unread(self, shard: int) -> int:
+        """The first shard below which none is left of what was read before."""
+        there = [
+            int(name[6:-4])
+            for name in self._store.sizes()
+            if re.fullmatch(r"shard-\d{6,}\.tar", name)
+        ]
+        return min([shard, *there])

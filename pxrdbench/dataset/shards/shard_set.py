@@ -1,0 +1,276 @@
+"""Shards as a source of batches: read in blocks, rendered on loading."""
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64
+
+from pxrdbench.crystal.prior.prior import Prior
+from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.recipes.card import RecipeCard
+from pxrdbench.dataset.shards.block_rendering import (
+    BlockRenderer,
+    empty_batch,
+    take_rows,
+)
+from pxrdbench.dataset.shards.cache import ShardCache
+from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord
+from pxrdbench.dataset.shards.packing import unpack_peaks
+from pxrdbench.dataset.shards.shard import Block, read_block
+from pxrdbench.dataset.storage.open import open_store
+from pxrdbench.dataset.storage.store import Store
+from pxrdbench.diffraction.measurement.measurement import Measurement
+from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
+from pxrdbench.errors import ShardError
+
+# Blocks kept in memory, a third of a megabyte each: a shuffling loader takes samples
+# from some dozens at a time, and is about to begin with the next ones.
+_CACHED_BLOCKS = 96
+# Effects are drawn for runs of samples: so many stay together when they are shuffled.
+_MEASURED_RUN = 16
+
+
+class ShardSet:
+    """A folder or store of shards as numbered samples, finished shards only.
+
+    Sample numbers count what is there, in the order of the recipe, without gaps;
+    ``Batch.index`` holds the number within the recipe. Reads are safe from several
+    threads and after a fork: no file stays open.
+
+    Attributes:
+        location: Folder or URL of the shards.
+        manifest: What the folder held when the set was opened.
+        epoch: Pass over the samples: 0 renders with the crystallite sizes stored and
+            the effects of the recipe, any other with sizes and effects drawn anew.
+        skipped: Samples left out so far because their shard is damaged, by its name;
+            stays empty unless the set was told to skip them.
+    """
+
+    def __init__(
+        self,
+        location: str | Path | Store,
+        *,
+        epoch: int = 0,
+        measurement: Measurement | str | None = None,
+        prior: str | Path | Prior | None = None,
+        skip_damaged: bool = False,
+        cache: Path | None = None,
+    ) -> None:
+        """Open a folder of shards.
+
+        Args:
+            location: Folder of the shards, or a URL such as ``s3://bucket/prefix``.
+            epoch: Pass over the samples.
+            measurement: What instrument and sample add when patterns are rendered,
+                instead of what the recipe says; ``Measurement()`` adds nothing.
+            prior: Where the recipe's prior is, if it is no embedded one; only asked
+                for where a measurement adds impurities.
+            skip_damaged: Leave samples of damaged blocks out and count them, instead
+                of stopping with the name of the shard.
+            cache: Where shards of an object store are kept, 4 GB at most; a temporary
+                folder, or ``PXRDBENCH_CACHE``, if left away.
+
+        Raises:
+            ShardError: If the folder holds no data set.
+            RecipeError: If an effect of the measurement acts when peaks are drawn and
+                the stored peaks were drawn without it.
+        """
+        self._store = open_store(location)
+        self.location = self._store.location
+        self.manifest = Manifest.read(self._store)
+        self.epoch = epoch
+        self.skipped: Counter[str] = Counter()
+        self._skip_damaged = skip_damaged
+        self._shards = ShardCache(self._store, cache)
+        self._renderer = BlockRenderer(self.manifest.card, measurement, prior)
+        samples = [record.samples for record in self.manifest.records]
+        self._shard_offset = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
+        self._block = _BlockCache(self._read_block, _CACHED_BLOCKS)
+
+    @property
+    def card(self) -> RecipeCard:
+        """The recipe of the samples, without the prior's arrays."""
+        return self.manifest.card
+
+    @property
+    def measurement(self) -> Measurement | None:
+        """What instrument and sample add to the patterns; None for nothing."""
+        return self._renderer.measurement
+
+    @property
+    def grid(self) -> TwoThetaGrid:
+        """Angles of the patterns."""
+        return self.card.grid
+
+    @property
+    def radiation(self) -> Radiation:
+        """What the patterns are made with."""
+        return self.card.radiation
+
+    @property
+    def space_groups(self) -> tuple[int, ...]:
+        """Space groups that may occur, ascending: the classes to learn."""
+        return self.card.space_groups
+
+    @property
+    def block_samples(self) -> int:
+        """Samples that are read in one go."""
+        return self.manifest.block_samples
+
+    @property
+    def run_samples(self) -> int:
+        """Samples that a shuffling loader keeps together."""
+        return 1 if self.measurement is None else _MEASURED_RUN
+
+    @property
+    def shard_starts(self) -> Int64[np.ndarray, " shards_and_one"]:
+        """First sample of each shard, and the number of all samples."""
+        return self._shard_offset.copy()
+
+    @property
+    def length(self) -> int:
+        """Number of samples."""
+        return int(self._shard_offset[-1])
+
+    def __len__(self) -> int:
+        return self.length
+
+    def with_epoch(self, epoch: int) -> "ShardSet":
+        """Give the same samples with other sizes and effects, without reading anew."""
+        other = self.__class__.__new__(self.__class__)
+        other.__dict__.update(self.__dict__)
+        other.epoch = epoch
+        return other
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Read and render samples start to start + count.
+
+        Raises:
+            ShardError: If there are fewer samples, or a shard is damaged.
+        """
+        return self.take(self._range(start, count))
+
+    def take(self, numbers: Int64[np.ndarray, " batch"]) -> Batch:
+        """Read and render samples by their numbers, ascending.
+
+        Raises:
+            ShardError: If there are no such samples, or a shard is damaged.
+        """
+        blocks = self._pick(numbers)
+        if not blocks:
+            return empty_batch(self.card)
+        try:
+            return self._renderer.batch(Block.join(blocks), self.epoch)
+        except ShardError as error:
+            raise ShardError(f"{self.location}: {error}") from error
+
+    def peaks(self, start: int, count: int) -> PeakBatch:
+        """Read the reflections of samples start to start + count."""
+        return unpack_peaks(self.read(start, count).peaks)
+
+    def read(self, start: int, count: int) -> Block:
+        """Read samples start to start + count as they are stored.
+
+        Raises:
+            ShardError: If there are fewer samples, or all of them are damaged.
+        """
+        blocks = self._pick(self._range(start, count))
+        if not blocks:
+            raise ShardError(
+                f"{self.location}: samples from {start} on are all damaged"
+            )
+        return Block.join(blocks)
+
+    def _range(self, start: int, count: int) -> Int64[np.ndarray, " batch"]:
+        stop = start + count
+        if start < 0 or count < 1 or stop > self.length:
+            raise ShardError(
+                f"samples {start} to {stop - 1} of a set that holds {self.length}"
+            )
+        return np.arange(start, stop)
+
+    def _pick(self, numbers: Int64[np.ndarray, " batch"]) -> list[Block]:
+        """Samples by ascending numbers, a piece for each block they lie in."""
+        shards = np.searchsorted(self._shard_offset, numbers, "right") - 1
+        number, row = np.divmod(
+            numbers - self._shard_offset[shards], self.block_samples
+        )
+        changes = np.flatnonzero((np.diff(shards) != 0) | (np.diff(number) != 0)) + 1
+        pieces = []
+        for rows, first in zip(
+            np.split(row, changes), np.concatenate([[0], changes]), strict=True
+        ):
+            shard = int(shards[first])
+            try:
+                block = self._block(shard, int(number[first]))
+            except ShardError:
+                if not self._skip_damaged:
+                    raise
+                self.skipped[self.manifest.records[shard].name] += len(rows)
+                continue
+            is_run = rows[-1] - rows[0] == len(rows) - 1
+            pieces.append(
+                block.rows(int(rows[0]), int(rows[-1]) + 1)
+                if is_run
+                else take_rows(block, rows)
+            )
+        return pieces
+
+    def _read_block(self, shard: int, number: int) -> Block:
+        record = self.manifest.records[shard]
+        first, last = record.block_offset[number : number + 2]
+        try:
+            block = read_block(self._shards.read(record, first, last))
+        except (OSError, ShardError) as error:
+            raise self._damaged(record, error) from error
+        if block.index[0] != record.first + number * self.block_samples:
+            raise self._damaged(record, f"block {number} is not where it should be")
+        return block
+
+    def _damaged(self, record: ShardRecord, why: object) -> ShardError:
+        return ShardError(
+            f"{self._store.address(record.name)}.tar cannot be read ({why}); delete it "
+            "and run the same `pxrdbench generate` again: it comes back the same"
+        )
+
+
+class _BlockCache:
+    """The blocks used last; each is read once, however many threads want it."""
+
+    def __init__(self, read: Callable[[int, int], Block], size: int) -> None:
+        self._read = read
+        self._size = size
+        self._lock = threading.Lock()
+        self._slots: OrderedDict[tuple[int, int], _Slot] = OrderedDict()
+
+    def __call__(self, shard: int, number: int) -> Block:
+        key = shard, number
+        with self._lock:
+            slot = self._slots.get(key)
+            if slot is None:
+                slot = self._slots[key] = _Slot()
+            self._slots.move_to_end(key)
+            while len(self._slots) > self._size:
+                self._slots.popitem(last=False)
+        with slot.lock:
+            if slot.error is not None:
+                raise slot.error
+            if slot.block is None:
+                try:
+                    slot.block = self._read(shard, number)
+                except ShardError as error:
+                    slot.error = error
+                    raise
+            return slot.block
+
+
+class _Slot:
+    """One block, or why there is none."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.block: Block | None = None
+        self.error: ShardError | None = None

@@ -1,0 +1,99 @@
+"""A folder as a store."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pxrdbench.dataset.storage.store import Store
+from pxrdbench.errors import ShardError
+from pxrdbench.files import PART_SUFFIX, part_path, sync_folder, write_atomically
+
+LOCK_FILE = ".lock"
+
+
+class LocalStore(Store):
+    """A folder.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.location = str(folder)
+
+    def sizes(self) -> dict[str, int]:
+        """Every file's name and size [bytes]; empty if there is no such folder."""
+        found = {}
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    try:
+                        if entry.is_file():
+                            found[entry.name] = entry.stat().st_size
+                    except FileNotFoundError:  # renamed or removed meanwhile
+                        continue
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Read a file, or bytes start to stop of it."""
+        with (self.folder / name).open("rb", buffering=0) as file:
+            file.seek(start)
+            return file.read() if stop is None else file.read(stop - start)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file that is there whole or not at all."""
+        write_atomically(self.folder / name, data)
+
+    def adopt(self, part: Path, name: str) -> None:
+        """Rename a file into place; its contents are already on the disk."""
+        part.replace(self.folder / name)
+        sync_folder(self.folder)
+
+    def fetch(self, name: str, path: Path) -> None:
+        """Copy a file."""
+        shutil.copyfile(self.folder / name, path)
+
+    def remove(self, name: str) -> None:
+        """Delete a file, if it is there."""
+        (self.folder / name).unlink(missing_ok=True)
+
+    def prepare(self) -> None:
+        """Make the folder, and see that files can be made in it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        probe = part_path(self.folder / "probe")
+        try:
+            probe.touch(exist_ok=False)
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """Room on the disk [bytes]."""
+        return shutil.disk_usage(self.folder).free
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep other runs out of the folder; the lock ends with the process.
+
+        Raises:
+            ShardError: If another run has it.
+        """
+        with (self.folder / LOCK_FILE).open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ShardError(
+                    f"another run writes to {self.folder}; wait for it, or choose "
+                    "another folder"
+                ) from None
+            yield
+
+    def sweep(self) -> None:
+        """Remove files in progress; nobody else may be writing."""
+        for path in self.folder.glob(f"*{PART_SUFFIX}"):
+            path.unlink(missing_ok=True)

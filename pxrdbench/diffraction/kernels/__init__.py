@@ -1,0 +1,1 @@
+"""Compiled physics: structure factors, peak lists, profiles, backgrounds."""

@@ -1,0 +1,1 @@
+"""What instrument and sample add to an ideal pattern."""

@@ -1,0 +1,1 @@
+"""Ray: sessions, crews of workers, streams; the only room that imports it."""

@@ -1,0 +1,542 @@
+"""From numbered samples to torch batches, on threads and in a fixed order."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from threading import Barrier, Lock
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+
+from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.shards.shard_set import ShardSet
+from pxrdbench.dataset.source import BatchSource, EndOfSource
+from pxrdbench.errors import ModelError
+from pxrdbench.learning.loading.order import PassOrder
+
+UNCOVERED = -1
+
+__all__ = [
+    "UNCOVERED",
+    "PatternLoader",
+    "Throughput",
+    "TorchBatch",
+    "label_of",
+    "make_loader",
+    "make_torch_batch",
+]
+
+# Samples that are mixed one by one: 32 blocks, 11 MB of stored peaks.
+BUFFER = 8192
+
+
+class TorchBatch(NamedTuple):
+    """Patterns for a network, and what it should say.
+
+    Attributes:
+        intensity: Patterns (batch, 1, points) with a maximum of one, or what the
+            loader's ``transform`` made of them.
+        label: Position of each space group in the class list.
+        mask: Points that were measured (batch, points); None if all were.
+    """
+
+    intensity: Float[torch.Tensor, "batch ..."]
+    label: Int64[torch.Tensor, " batch"]
+    mask: Bool[torch.Tensor, "batch points"] | None = None
+
+
+def label_of(
+    space_group: np.ndarray, classes: Sequence[int]
+) -> Int64[np.ndarray, " batch"]:
+    """Turn space groups into positions in a model's class list.
+
+    The only place where a label is made.
+
+    Args:
+        space_group: Numbers in the International Tables, 1-230.
+        classes: The class list of a model, in the order of its logits.
+
+    Returns:
+        One label a sample, -1 where the model does not know the group.
+
+    Raises:
+        ModelError: If a class is named twice or is no space group.
+
+    Example:
+        >>> label_of(np.array([225, 2, 14]), [2, 14, 62]).tolist()
+        [-1, 0, 1]
+    """
+    if len(set(classes)) != len(classes) or not all(1 <= g <= 230 for g in classes):
+        raise ModelError(
+            "a class list names each of its space groups once, by numbers 1-230; "
+            f"it is {list(classes)}"
+        )
+    position = np.full(231, UNCOVERED, np.int64)
+    position[list(classes)] = np.arange(len(classes))
+    label: np.ndarray = position[space_group]
+    return label
+
+
+def make_torch_batch(
+    parts: Sequence[Batch],
+    classes: Sequence[int],
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    *,
+    pin_memory: bool = False,
+) -> TorchBatch:
+    """Join batches, label them and add the channel axis.
+
+    Args:
+        parts: Batches of one grid.
+        classes: The class list of the model.
+        transform: What to do with the patterns first, without gradients.
+        pin_memory: Put the result where an accelerator copies it from meanwhile.
+    """
+    intensities, labels, masks = [], [], []
+    for part in parts:
+        label = label_of(part.space_group, classes)
+        known = label != UNCOVERED
+        intensities.append(part.intensity if known.all() else part.intensity[known])
+        labels.append(label[known])
+        if part.mask is not None:
+            masks.append(part.mask[known])
+    x = _join(intensities, pin_memory and transform is None).unsqueeze(1)
+    if transform is not None:
+        with torch.no_grad():
+            x = transform(x)
+        x = x.pin_memory() if pin_memory else x
+    y = _join(labels, pin_memory)
+    return TorchBatch(x, y, _join(masks, pin_memory) if masks else None)
+
+
+def _join(arrays: Sequence[np.ndarray], pin_memory: bool) -> torch.Tensor:
+    """One tensor of several arrays, copied once.
+
+    Arrays of a batch are read-only and torch has no such thing: it needs the copy.
+    """
+    if not pin_memory:
+        return torch.tensor(arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+    rows = sum(len(array) for array in arrays)
+    dtype = torch.from_numpy(np.empty(0, arrays[0].dtype)).dtype
+    joined = torch.empty((rows, *arrays[0].shape[1:]), dtype=dtype, pin_memory=True)
+    np.concatenate(arrays, out=joined.numpy())
+    return joined
+
+
+def start_threads(workers: int) -> ThreadPoolExecutor:
+    """Start threads in which torch does not spread its work over further threads.
+
+    torch's setting is a default for new threads and a fact of the calling one, so it
+    is put back as soon as every worker has taken its own.
+    """
+    threads = torch.get_num_threads()
+    executor = ThreadPoolExecutor(workers, thread_name_prefix="pxrdbench-loader")
+    everyone = Barrier(workers + 1)
+
+    def settle() -> None:
+        # The first call in a thread takes over the number of the process, whatever
+        # was set in the thread before (seen in torch 2.13).
+        torch.get_num_threads()
+        torch.set_num_threads(1)
+        everyone.wait()
+
+    for _ in range(workers):
+        executor.submit(settle)
+    everyone.wait()
+    torch.set_num_threads(threads)
+    return executor
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Counts and times of a loader since it was made.
+
+    Attributes:
+        made: Patterns that the loader's threads have finished.
+        given: Patterns handed to the consumer.
+        skipped: Patterns left out because their shard is damaged.
+        cpu_seconds: Time that threads computed while they made them [s].
+        seconds: Time since the first batch was asked for [s].
+        waited_seconds: Time of those that the consumer stood still for a batch [s].
+    """
+
+    made: int
+    given: int
+    skipped: int
+    cpu_seconds: float
+    seconds: float
+    waited_seconds: float
+
+    @property
+    def made_per_core_second(self) -> float:
+        """Patterns made for each second of computing: what one core could feed."""
+        return self.made / self.cpu_seconds if self.cpu_seconds else 0.0
+
+    @property
+    def given_per_second(self) -> float:
+        """Patterns that went through the consumer a second: its speed with ours."""
+        return self.given / self.seconds if self.seconds else 0.0
+
+    @property
+    def consumed_per_second(self) -> float:
+        """Speed that the consumer would have if it never waited."""
+        busy = self.seconds - self.waited_seconds
+        return self.given / busy if busy > 0.0 else 0.0
+
+    @property
+    def waited(self) -> float:
+        """Share of the time that the consumer waited, 0-1."""
+        return self.waited_seconds / self.seconds if self.seconds else 0.0
+
+
+class _Part(NamedTuple):
+    """Some samples of a source, on a pass over it."""
+
+    epoch: int
+    numbers: np.ndarray
+
+
+@runtime_checkable
+class _Redrawing(Protocol):
+    """A source whose patterns can differ from pass to pass, as shards' do."""
+
+    def with_epoch(self, epoch: int) -> BatchSource:
+        """The same crystals with other crystallite sizes and effects."""
+
+
+@runtime_checkable
+class _Picking(Protocol):
+    """A source that gives samples of many places at the price of some blocks."""
+
+    def take(self, numbers: np.ndarray) -> Batch:
+        """Samples by their numbers, ascending."""
+
+
+class PatternLoader:
+    """Endless, or some passes over a source; in the same order every time.
+
+    Batch number k is a function of the source, the seed, the rank and k alone,
+    whatever the number of threads, so a run can go on where it stopped. Samples that
+    belong to no class are left out, which makes their batch smaller.
+
+    Attributes:
+        patterns_given: Position in this rank's order behind the last batch handed
+            out, samples left out included.
+        seconds_waited: Time that the consumer stood still for want of a batch.
+    """
+
+    def __init__(
+        self,
+        source: BatchSource,
+        batch_size: int,
+        *,
+        classes: Sequence[int],
+        seed: int,
+        shuffle: bool,
+        buffer: int,
+        workers: int,
+        prefetch: int,
+        passes: int | None,
+        first_pattern: int,
+        rank: int,
+        world_size: int,
+        pin_memory: bool,
+        transform: Callable[[torch.Tensor], torch.Tensor] | None,
+    ) -> None:
+        if batch_size < 1 or workers < 0 or prefetch < 1 or first_pattern < 0:
+            raise ModelError(
+                f"batch size {batch_size}, {workers} workers, {prefetch} batches "
+                f"ahead, first pattern {first_pattern}: each must be at least "
+                "1, 0, 1 and 0"
+            )
+        if not 0 <= rank < world_size:
+            raise ModelError(f"rank {rank} of {world_size}: ranks count from 0")
+        if source.length == 0:
+            raise ModelError("the source holds no samples; there is nothing to load")
+        if source.length is None and passes is not None:
+            raise ModelError("an endless source has no passes; leave `passes` away")
+        self.classes = tuple(classes)
+        self.patterns_given = first_pattern
+        self.seconds_waited = 0.0
+        self._source = source
+        self._batch_size = batch_size
+        self._seed = seed
+        # Samples of a recipe are independent: their own order is as good as any.
+        self._shuffle = shuffle and source.length is not None
+        self._buffer = buffer if isinstance(source, _Picking) else 0
+        self._workers = workers
+        self._prefetch = prefetch
+        self._stop = None if passes is None else passes * (source.length or 0)
+        self._rank, self._world_size = rank, world_size
+        self._pin_memory = pin_memory
+        self._transform = transform
+        self._order = lru_cache(maxsize=2)(self._make_order)
+        self._lock = Lock()
+        self._first = first_pattern
+        self._made, self._cpu_seconds, self._seconds = 0, 0.0, 0.0
+        self._began: float | None = None
+
+    def __iter__(self) -> Generator[TorchBatch]:
+        """Hand out batches, from ``patterns_given`` on."""
+        batches = self._iterate_here if self._workers == 0 else self._iterate_threads
+        self._began = time.perf_counter()
+        try:
+            yield from batches()
+        finally:
+            self._seconds += time.perf_counter() - self._began
+            self._began = None
+
+    def state_dict(self) -> dict[str, int]:
+        """What is needed to go on behind the last batch handed out: plain numbers."""
+        return {**self._identity(), "patterns_given": self.patterns_given}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where another loader of the same source stopped.
+
+        The number of threads may be another one. Takes effect when iteration begins.
+
+        Raises:
+            ModelError: If the other loader had another order.
+        """
+        for name, value in self._identity().items():
+            if state.get(name) != value:
+                raise ModelError(
+                    f"the state is of a loader with {name} {state.get(name)}, this one "
+                    f"has {value}: the order would be another; repeat the old options"
+                )
+        self.patterns_given = self._first = int(state["patterns_given"])
+
+    @property
+    def throughput(self) -> Throughput:
+        """How fast patterns were made and consumed so far."""
+        running = 0.0 if self._began is None else time.perf_counter() - self._began
+        return Throughput(
+            made=self._made,
+            given=self.patterns_given - self._first,
+            skipped=sum(getattr(self._source, "skipped", {}).values()),
+            cpu_seconds=self._cpu_seconds,
+            seconds=self._seconds + running,
+            waited_seconds=self.seconds_waited,
+        )
+
+    def _identity(self) -> dict[str, int]:
+        """What decides the order."""
+        return {
+            "seed": self._seed,
+            "batch_size": self._batch_size,
+            "shuffle": int(self._shuffle),
+            "buffer": self._buffer,
+            "rank": self._rank,
+            "world_size": self._world_size,
+            "length": -1 if self._source.length is None else self._source.length,
+        }
+
+    def _iterate_here(self) -> Generator[TorchBatch]:
+        while spans := self._spans(self.patterns_given):
+            started = time.perf_counter()
+            try:
+                batch = self._make(spans)
+            except EndOfSource as end:
+                self._stop = end.length
+                continue
+            finally:
+                self.seconds_waited += time.perf_counter() - started
+            self.patterns_given += _count(spans)
+            yield batch
+
+    def _iterate_threads(self) -> Generator[TorchBatch]:
+        position = self.patterns_given
+        pending: deque[tuple[int, Future[TorchBatch]]] = deque()
+        executor = start_threads(self._workers)
+        try:
+            while True:
+                while len(pending) < self._prefetch + self._workers:
+                    spans = self._spans(position)
+                    if not spans:
+                        break
+                    count = _count(spans)
+                    position += count
+                    pending.append((count, executor.submit(self._make, spans)))
+                if not pending:
+                    return
+                count, future = pending.popleft()
+                started = time.perf_counter()
+                try:
+                    batch = future.result()
+                except EndOfSource as end:
+                    self._stop = end.length
+                    pending.clear()
+                    position = self.patterns_given
+                    continue
+                finally:
+                    self.seconds_waited += time.perf_counter() - started
+                self.patterns_given += count
+                yield batch
+        finally:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def _spans(self, position: int) -> list[tuple[int, int]]:
+        """Positions of the common order that make up this rank's next batch.
+
+        The common order is dealt out in pieces of a batch, one rank after the other.
+        """
+        piece, wanted = self._batch_size, self._batch_size
+        spans: list[tuple[int, int]] = []
+        while wanted > 0:
+            number, within = divmod(position, piece)
+            start = (number * self._world_size + self._rank) * piece + within
+            stop = start + min(wanted, piece - within)
+            if self._stop is not None and stop > self._stop:
+                stop, wanted = self._stop, 0
+            if stop <= start:
+                break
+            if spans and spans[-1][1] == start:
+                spans[-1] = spans[-1][0], stop
+            else:
+                spans.append((start, stop))
+            position += stop - start
+            wanted -= stop - start
+        return spans
+
+    def _make(self, spans: list[tuple[int, int]]) -> TorchBatch:
+        """Read, label and move one batch to torch; runs in a loader's thread."""
+        started = time.thread_time()
+        parts = [batch for part in self._parts(spans) for batch in self._read(part)]
+        batch = self._collate(parts)
+        with self._lock:
+            self._made += sum(len(part) for part in parts)
+            self._cpu_seconds += time.thread_time() - started
+        return batch
+
+    def _collate(self, parts: list[Batch]) -> TorchBatch:
+        """Label samples and move them to torch as one batch."""
+        return make_torch_batch(
+            parts, self.classes, self._transform, pin_memory=self._pin_memory
+        )
+
+    def _parts(self, spans: list[tuple[int, int]]) -> Iterator[_Part]:
+        """Samples at positions of the common order, by passes."""
+        length = self._source.length
+        for start, stop in spans:
+            if length is None:
+                yield _Part(0, np.arange(start, stop))
+                continue
+            for epoch in range(start // length, -(-stop // length)):
+                first = max(start - epoch * length, 0)
+                last = min(stop - epoch * length, length)
+                yield _Part(epoch, self._order(epoch).numbers(first, last))
+
+    def _read(self, part: _Part) -> Iterator[Batch]:
+        """Have the source make samples; in one go if it can."""
+        source, numbers = self._source, part.numbers
+        if part.epoch and isinstance(source, _Redrawing):
+            source = source.with_epoch(part.epoch)
+        if isinstance(source, _Picking):
+            yield source.take(np.sort(numbers))
+            return
+        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            yield source.batch(int(run[0]), len(run))
+
+    def _make_order(self, epoch: int) -> PassOrder:
+        source = self._source
+        return PassOrder(
+            source.length or 0,
+            self._seed,
+            epoch,
+            shuffle=self._shuffle,
+            # What a source reads in one go stays together, or nearly, or each sample
+            # would cost a whole block.
+            block=int(getattr(source, "block_samples", 1)),
+            shard_starts=getattr(source, "shard_starts", None),
+            buffer=self._buffer,
+            run=int(getattr(source, "run_samples", 1)),
+        )
+
+
+def _count(spans: Sequence[tuple[int, int]]) -> int:
+    return sum(stop - start for start, stop in spans)
+
+
+def make_loader(
+    source: BatchSource | str | Path,
+    batch_size: int,
+    *,
+    classes: Sequence[int] | None = None,
+    seed: int = 0,
+    shuffle: bool = True,
+    buffer: int = BUFFER,
+    workers: int = 0,
+    prefetch: int = 2,
+    passes: int | None = None,
+    first_pattern: int = 0,
+    rank: int | None = None,
+    world_size: int | None = None,
+    pin_memory: bool | None = None,
+    skip_damaged: bool = False,
+    transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+) -> PatternLoader:
+    """Load torch batches from shards, a recipe or a part of a track.
+
+    Args:
+        source: Where the samples come from; a path is a folder of shards.
+        batch_size: Patterns a batch.
+        classes: The class list of the model; that of the source if left away.
+        seed: Of the order.
+        shuffle: Whether each pass over a finite source has an order of its own, by
+            shards, blocks and a buffer.
+        buffer: About how many samples are mixed one by one, where the source can; 0
+            keeps blocks whole.
+        workers: Threads that make batches; 0 makes them in the caller's. The kernels
+            let other threads run meanwhile.
+        prefetch: Batches kept ready in advance.
+        passes: Passes over a finite source; endless if left away.
+        first_pattern: Where to begin in the order, to go on after a stop.
+        rank: Number of this process among those that share the source, and
+        world_size: how many there are; as torch.distributed says, if it is in use.
+            Each is given other samples.
+        pin_memory: Whether batches lie where an accelerator copies them from while
+            the processor works on; if there is one, by default.
+        skip_damaged: Leave damaged blocks of a folder out and count them
+            (``throughput.skipped``), instead of stopping with the shard's name.
+        transform: What to do with patterns (batch, 1, points) in the loader's
+            threads, without gradients: a model's first stage without weights.
+
+    Returns:
+        An iterable of ``TorchBatch`` with ``state_dict`` and ``load_state_dict``.
+
+    Raises:
+        ModelError: If a number is out of bounds or the source is empty.
+        ShardError: If the folder holds no data set.
+    """
+    if isinstance(source, str | Path):
+        source = ShardSet(source, skip_damaged=skip_damaged)
+    elif skip_damaged:
+        raise ModelError(
+            "skip_damaged belongs to the source: ShardSet(folder, skip_damaged=True)"
+        )
+    if world_size is None:
+        in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
+        world_size = torch.distributed.get_world_size() if in_use else 1
+        rank = rank or (torch.distributed.get_rank() if in_use else 0)
+    return PatternLoader(
+        source,
+        batch_size,
+        classes=source.space_groups if classes is None else classes,
+        seed=seed,
+        shuffle=shuffle,
+        buffer=buffer,
+        workers=workers,
+        prefetch=prefetch,
+        passes=passes,
+        first_pattern=first_pattern,
+        rank=rank or 0,
+        world_size=world_size,
+        pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
+        transform=transform,
+    )

@@ -1,0 +1,1 @@
+"""Networks and other models, by name."""

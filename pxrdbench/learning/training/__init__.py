@@ -1,0 +1,1 @@
+"""A training: its options, state, files, clock and log."""

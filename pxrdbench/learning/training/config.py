@@ -1,0 +1,204 @@
+"""What a training run is told, and what it tells."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.errors import ModelError
+from pxrdbench.learning.training.optimization import (
+    OPTIMIZERS,
+    PRECISIONS,
+    SCHEDULES,
+    Optimizer,
+    Precision,
+    Schedule,
+)
+
+_POSITIVE = (
+    "minutes",
+    "patterns",
+    "cpu_minutes",
+    "batch_size",
+    "learning_rate",
+    "threads",
+    "accumulate",
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What to train, on what, and how long.
+
+    Attributes:
+        model: Name in the registry.
+        out: Folder for ``last.pt``, ``best.pt`` and ``log.csv``.
+        shards: Folder of shards to learn from, or
+        recipe: what to draw patterns from while training, or
+        source: name of real crystals, ``track:open/structure-type/statistics`` or
+            ``import:FOLDER``; exactly one of the three.
+        data: Folder of the crystals' own table, for a source that is a track.
+        measurement: Name of what instrument and sample add when shards are rendered,
+            instead of what their recipe says.
+        mixture: Names of measurements that take turns, batch by batch; ``clean`` is
+            none. For a recipe.
+        minutes: Length of the run; one that goes on counts what it had before.
+        patterns: Length of the run in patterns, instead: the weights at the end are
+            then the same every time, on one machine with one number of threads.
+        cpu_minutes: Length in processor time of all threads, instead: what is fair
+            on a machine that others use too.
+        batch_size: Patterns a step; the model's own if left away.
+        learning_rate: Highest rate of Adam; the model's own if left away.
+        optimizer: ``adamw`` or ``adam``.
+        schedule: ``cosine`` rises for 200 steps at most, then falls along a cosine, or
+            stays where it is in a run without end; ``constant``; ``halving`` as in
+            the reference work.
+        precision: ``float32``, or ``bfloat16`` for the forward pass.
+        compile: Whether the step goes through ``torch.compile``.
+        accumulate: Parts into which a step is cut, to need less memory.
+        average: Decay of an average of the weights, which is then what is evaluated
+            and kept beside them; None for none.
+        seed: Of the first weights and of the order of the samples.
+        resume: Go on from ``out/last.pt`` if it is there.
+        start_from: Checkpoint whose weights are the first ones: fine-tuning to
+            another radiation, measurement or source.
+        classes: Space groups to tell apart: ``source`` for those of the source,
+            ``open-145``, ``all``, or the numbers joined by commas.
+        tasks: What to predict: ``space_group``, ``crystal_system``,
+            ``extinction_group``, ``lattice``, ``crystallite_size``, any of them.
+        mask: Whether the network has a second channel: what was measured.
+        keep: Checkpoints of looks at held-out patterns to keep beside the last one.
+        tensorboard: Whether to write TensorBoard's log too.
+        evaluations: How often to look at held-out patterns, if that is affordable.
+        held_out: Number of synthetic patterns held out.
+        track: Track whose ``dev`` part shows the accuracy on real crystals; None for
+            none.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: Threads of torch, and
+        loader_workers: threads that make patterns; found from the cores if left away.
+    """
+
+    model: str
+    out: Path
+    shards: Path | None = None
+    recipe: Recipe | None = None
+    source: str | None = None
+    data: Path | None = None
+    measurement: str | None = None
+    mixture: tuple[str, ...] = ()
+    minutes: float | None = None
+    patterns: int | None = None
+    cpu_minutes: float | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    optimizer: Optimizer = "adamw"
+    schedule: Schedule = "cosine"
+    precision: Precision = "float32"
+    compile: bool = False
+    accumulate: int = 1
+    average: float | None = None
+    seed: int = 0
+    resume: bool = False
+    start_from: Path | None = None
+    classes: str = "source"
+    tasks: tuple[str, ...] = ("space_group",)
+    mask: bool = False
+    keep: int = 0
+    tensorboard: bool = False
+    evaluations: int = 8
+    held_out: int = 2048
+    track: str | None = "open/structure-type"
+    device: str = "auto"
+    threads: int | None = None
+    loader_workers: int | None = None
+
+    def __post_init__(self) -> None:
+        lengths = (self.minutes, self.patterns, self.cpu_minutes)
+        if sum(length is not None for length in lengths) > 1:
+            raise ModelError(
+                "a run has a length in minutes, in patterns or in minutes of "
+                "processor time: one of them"
+            )
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ModelError(f"{name} is {value}; it must be above 0")
+        for name, known in (
+            ("optimizer", OPTIMIZERS),
+            ("schedule", SCHEDULES),
+            ("precision", PRECISIONS),
+        ):
+            if getattr(self, name) not in known:
+                raise ModelError(
+                    f"unknown {name} {getattr(self, name)!r}; known are "
+                    f"{', '.join(known)}"
+                )
+        if self.average is not None and not 0 < self.average < 1:
+            raise ModelError(f"average is {self.average}; it lies between 0 and 1")
+        if self.keep < 0:
+            raise ModelError(f"keep is {self.keep}; it must be at least 0")
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether the run has no length."""
+        return self.minutes is None and self.patterns is None and not self.cpu_minutes
+
+
+@dataclass(frozen=True)
+class TrainProgress:
+    """How far a run is.
+
+    Attributes:
+        patterns_seen: Patterns trained on, those before a resume included.
+        fraction: Done of the whole, 0-1; None for a run without end.
+        loss: Sum of the tasks' losses [nats], mean since the last report.
+        learning_rate: At the moment.
+        seconds: Time trained, that before a resume included.
+        patterns_per_second: Since this run began.
+        waited: Share of that time spent waiting for patterns, 0-1.
+        accuracy: Newest held-out accuracies by set and metric, 0-1.
+        cpu_seconds: Processor time of all threads, that before a resume included.
+        made_per_core_second: Patterns that one core makes a second, if it does
+            nothing else: what the loader could feed.
+    """
+
+    patterns_seen: int
+    fraction: float | None
+    loss: float
+    learning_rate: float
+    seconds: float
+    patterns_per_second: float
+    waited: float
+    accuracy: Mapping[str, float] = field(default_factory=dict)
+    cpu_seconds: float = 0.0
+    made_per_core_second: float = 0.0
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What a run came to.
+
+    Attributes:
+        checkpoint: The file written last.
+        patterns_seen: Patterns trained on, those before a resume included.
+        seconds: Time trained, that before a resume included.
+        patterns_per_second: Of this run.
+        waited: Share of this run spent waiting for patterns, 0-1.
+        accuracy: Held-out accuracies at the end, by set and metric, 0-1.
+        n_parameters: Of the model.
+        is_interrupted: Whether it was stopped before its end.
+        cpu_seconds: Processor time of all threads, that before a resume included.
+        made_per_core_second: Patterns that one core makes a second, if it does
+            nothing else: what the loader could feed.
+    """
+
+    checkpoint: Path
+    patterns_seen: int
+    seconds: float
+    patterns_per_second: float
+    waited: float
+    accuracy: Mapping[str, float]
+    n_parameters: int
+    is_interrupted: bool
+    cpu_seconds: float = 0.0
+    made_per_core_second: float = 0.0

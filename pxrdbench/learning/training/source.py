@@ -1,0 +1,183 @@
+"""What a run learns from, what is held out of it, and what a checkpoint says of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.recipes.card import RecipeCard
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.shard_set import ShardSet
+from pxrdbench.dataset.source import BatchSource
+from pxrdbench.errors import ModelError
+from pxrdbench.learning.loading.mixture import MixedRecipes
+from pxrdbench.learning.loading.real_crystals import open_real_crystals
+from pxrdbench.learning.loading.source_range import SourceRange
+from pxrdbench.learning.networks.registry import find_model
+from pxrdbench.learning.training.class_list import parse_class_list
+from pxrdbench.learning.training.config import TrainConfig
+from pxrdbench.tracks.load import load_track
+
+# Samples of a recipe from here on are held out: no run gets so far.
+_HELD_OUT_START = 2**40
+_LARGEST_SHARE_HELD_OUT = 10  # one in so many samples of shards
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSource:
+    """Patterns to learn from, and others to look at.
+
+    Attributes:
+        source: To learn from.
+        held_out: To look at, by name.
+        classes: The class list.
+        provenance: Fields of a checkpoint on where the patterns come from.
+    """
+
+    source: BatchSource
+    held_out: Mapping[str, Batch]
+    classes: tuple[int, ...]
+    provenance: Mapping[str, Any]
+
+
+def open_training_source(config: TrainConfig) -> TrainingSource:
+    """Find what a configuration names.
+
+    Raises:
+        ModelError: If it names none or several, or one too small to hold anything out.
+        SplitError: If it names an unknown track.
+    """
+    given = [config.recipe, config.shards, config.source]
+    if sum(value is not None for value in given) != 1:
+        raise ModelError(
+            "give either a folder of shards or a recipe to draw patterns from, or "
+            "a source of real crystals: one of them"
+        )
+    if config.source is not None:
+        source, provenance = open_real_crystals(
+            config.source, config.data, config.measurement, config.seed
+        )
+        n = min(config.held_out, source.length // _LARGEST_SHARE_HELD_OUT)
+        held_out = {"synthetic": _last(source, n)} if n else {}
+        kept: BatchSource = SourceRange(source, 0, source.length - n) if n else source
+    else:
+        kept, synthetic, provenance = _open_synthetic(config)
+        held_out = {"synthetic": synthetic}
+    if config.track is not None and (real := _real_patterns(config.track, kept)):
+        held_out["real"] = real
+    classes = parse_class_list(config.classes, kept.space_groups)
+    shares = provenance.pop("shares", {})
+    return TrainingSource(
+        kept,
+        held_out,
+        classes,
+        {
+            **provenance,
+            "class_frequencies": tuple(float(shares.get(g, 0.0)) for g in classes)
+            if shares
+            else (),
+        },
+    )
+
+
+def _open_synthetic(config: TrainConfig) -> tuple[BatchSource, Batch, dict[str, Any]]:
+    """A recipe, a mixture of recipes, or shards."""
+    if config.shards is not None:
+        return _open_shards(config, config.shards)
+    if (recipe := config.recipe) is not None:
+        if not config.mixture:
+            held_out = recipe.batch(_HELD_OUT_START, config.held_out)
+            return recipe, held_out, _provenance(recipe.card, _shares(recipe))
+        block = config.batch_size or find_model(config.model).batch_size
+        mixed = MixedRecipes.from_names(recipe, config.mixture, block)
+        first = _HELD_OUT_START // block
+        n_blocks = -(-max(config.held_out // block, 1) // len(mixed.recipes))
+        blocks = range(first, first + n_blocks * len(mixed.recipes))
+        held_out = _join([mixed.batch(k * block, block) for k in blocks])
+        provenance = _provenance(recipe.card, _shares(recipe))
+        provenance["recipe_digest"] = mixed.digest
+        provenance["measurement"] = tuple(config.mixture)
+        return mixed, held_out, provenance
+    raise ModelError("there is no recipe to draw from")
+
+
+def _open_shards(
+    config: TrainConfig, folder: Path
+) -> tuple[BatchSource, Batch, dict[str, Any]]:
+    shards = ShardSet(folder, measurement=config.measurement)
+    # The last samples, so that no recipe and no prior is needed to read shards.
+    n_held_out = min(config.held_out, shards.length // _LARGEST_SHARE_HELD_OUT)
+    if n_held_out < 1:
+        raise ModelError(
+            f"{folder} holds {shards.length} samples; at least "
+            f"{_LARGEST_SHARE_HELD_OUT} are needed, of which one is held out"
+        )
+    kept = SourceRange(shards, 0, shards.length - n_held_out)
+    held_out = _last(shards, n_held_out)
+    provenance = _provenance(shards.card, _counted(held_out))
+    if config.measurement is not None:
+        provenance["measurement"] = (config.measurement,)
+    return kept, held_out, provenance
+
+
+def _provenance(card: RecipeCard, shares: Mapping[int, float]) -> dict[str, Any]:
+    measurement = card.measurement
+    return {
+        "recipe_digest": card.digest,
+        "prior_digest": card.prior_digest,
+        "restricted": card.restricted,
+        "measurement": () if measurement is None else (measurement.name,),
+        "shares": shares,
+    }
+
+
+def _shares(recipe: Recipe) -> dict[int, float]:
+    """How often a recipe draws each space group, whatever frequencies were chosen."""
+    if recipe.card.structure_type is not None:
+        return {recipe.space_groups[0]: 1.0}
+    shares = recipe.prior.space_group_probability.tolist()
+    return dict(zip(recipe.prior.space_groups, shares, strict=True))
+
+
+def _counted(batch: Batch) -> dict[int, float]:
+    """Shares of the groups among some samples, where the prior is not at hand."""
+    groups, counts = np.unique(batch.space_group, return_counts=True)
+    shares = counts / counts.sum()
+    return dict(zip(groups.tolist(), shares.tolist(), strict=True))
+
+
+def _last(source: Any, count: int) -> Batch:
+    batch: Batch = source.batch(source.length - count, count)
+    return batch
+
+
+def _real_patterns(track: str, source: BatchSource) -> Batch | None:
+    """The ``dev`` part of a track on the grid of a source; None for other lines."""
+    part = load_track(track, "dev")
+    if part.radiation.lines != source.radiation.lines:
+        return None
+    part = replace(part, grid=source.grid)
+    return part.batch(0, len(part))
+
+
+def _join(batches: Sequence[Batch]) -> Batch:
+    """One batch of several; cells are kept only if all have them."""
+    masks = [batch.mask for batch in batches]
+    mask = None
+    if any(m is not None for m in masks):
+        mask = np.concatenate(
+            [
+                np.ones(b.intensity.shape, np.bool_) if m is None else m
+                for b, m in zip(batches, masks, strict=True)
+            ]
+        )
+    return Batch(
+        intensity=np.concatenate([b.intensity for b in batches]),
+        space_group=np.concatenate([b.space_group for b in batches]),
+        crystallite_size_nm=np.concatenate([b.crystallite_size_nm for b in batches]),
+        index=np.concatenate([b.index for b in batches]),
+        mask=mask,
+    )

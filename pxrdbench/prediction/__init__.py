@@ -1,0 +1,1 @@
+"""A person's scan becomes a ranked list of space groups."""

@@ -1,0 +1,1 @@
+"""CIF text: blocks, fields, repairs, crystals."""

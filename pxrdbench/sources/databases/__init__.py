@@ -1,0 +1,1 @@
+"""Databases of crystals and patterns, each with its layout."""

@@ -1,0 +1,1 @@
+"""Structure types, their names, and symbols of space groups."""

@@ -1,0 +1,1 @@
+"""Laboratory scans in the formats of their instruments."""

@@ -1,0 +1,1 @@
+"""Imports of many crystals, with an account of each entry."""

@@ -1,0 +1,1 @@
+"""How fast, as a ratio against named peers."""

@@ -1,0 +1,1 @@
+"""Questions across models: comparison, robustness, randomisation, leakage."""

@@ -1,0 +1,1 @@
+"""Frozen crystals that models are judged on."""

@@ -1,0 +1,323 @@
+"""Named tracks: real crystals in parts, with frozen patterns to evaluate on.
+
+A track is a folder below ``tracks/`` of this package, or one that the user built from
+licensed data (`dataset.track_icsd`, `dataset.track_rruff`):
+
+- ``table.parquet``: one row a crystal: id, part, space group, structure type, formula,
+  crystallite size of its frozen pattern;
+- ``peaks.npz``: frozen peak lists of the parts that are evaluated on;
+- ``track.json``: counts, versions, digests, attributions, what was left out and why.
+
+A track that deals the crystals of another one anew says so (``base`` in its record): it
+holds ``parts.parquet``, the columns that differ, row by row of the other's table, and
+only those peak lists that the tracks named in ``peaks_of`` lack.
+
+They are written by ``python -m pxrdbench.tracks.build.open`` and never changed under
+the same version.
+"""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
+from pxrdbench.errors import SplitError
+from pxrdbench.tracks.assignment import PART_SHARES, deal_types, total_variation
+from pxrdbench.tracks.frozen_peaks import FrozenPeaks
+from pxrdbench.tracks.part import MeasuredPart, TrackPart
+
+__all__ = [
+    "AFLOW_TRACK",
+    "CHRONOLOGICAL_TRACK",
+    "LABELS",
+    "OPEN_TRACK",
+    "PART_SHARES",
+    "RANDOM_TRACK",
+    "TRACKS_FOLDER",
+    "MeasuredPart",
+    "TrackPart",
+    "available_tracks",
+    "deal_types",
+    "find_track",
+    "load_frozen_peaks",
+    "load_record",
+    "load_table",
+    "load_track",
+    "split_digest",
+    "total_variation",
+    "track_folder",
+]
+
+TRACKS_FOLDER = Path(__file__).parent / "packaged"
+OPEN_TRACK = "open/structure-type"
+RANDOM_TRACK = "open/random"
+CHRONOLOGICAL_TRACK = "open/chronological"
+AFLOW_TRACK = "aflow/prototypes"
+
+# What a track of licensed crystals may be asked with, see `dataset.track_icsd`.
+LABELS = ("given", "found", "ordered")
+
+# Kind in the record of a track whose patterns were measured.
+MEASURED = "measured"
+
+
+def available_tracks() -> tuple[str, ...]:
+    """List the tracks of this installation."""
+    records = TRACKS_FOLDER.glob("*/track.json")
+    return tuple(
+        sorted(json.loads(path.read_text("utf-8"))["name"] for path in records)
+    )
+
+
+def find_track(text: str) -> str | Path:
+    """Tell the folder of a track that somebody built from the name of one.
+
+    Only what a user typed should come here: a file that names a track must not choose
+    a folder.
+
+    Example:
+        >>> find_track("open/random")
+        'open/random'
+    """
+    is_folder = text not in available_tracks() and (Path(text) / "track.json").is_file()
+    return Path(text) if is_folder else text
+
+
+def track_folder(track: str | Path) -> Path:
+    """Find the folder of a track.
+
+    Args:
+        track: Name of a track of this installation, or the folder of another one.
+
+    Raises:
+        SplitError: If there is no such track; it lists those there are.
+    """
+    if isinstance(track, Path):
+        if not (track / "track.json").is_file():
+            raise SplitError(f"{track} is no track: it holds no track.json")
+        return track
+    folder = TRACKS_FOLDER / track.replace("/", "-")
+    if track not in available_tracks() or not folder.is_dir():
+        known = ", ".join(available_tracks()) or "none"
+        raise SplitError(
+            f"there is no track {track!r}; known are: {known}. Tracks of licensed data "
+            "(icsd/…, rruff/…) are built with `pxrdbench split build` and opened by "
+            "their folder"
+        )
+    return folder
+
+
+def load_record(track: str | Path) -> dict[str, Any]:
+    """Read what is written about a track: counts, versions, digests, attributions.
+
+    Raises:
+        SplitError: If there is no such track.
+    """
+    text = (track_folder(track) / "track.json").read_text("utf-8")
+    record: dict[str, Any] = json.loads(text)
+    return record
+
+
+def split_digest(track: str | Path) -> str:
+    """Name the assignment of crystals to parts: what a prior records.
+
+    Raises:
+        SplitError: If there is no such track.
+    """
+    return str(load_record(track)["split_digest"])
+
+
+def load_table(track: str | Path, part: str | None = None) -> Any:
+    """Read the rows of a track as a ``pyarrow.Table``, ordered by id.
+
+    Args:
+        track: Name of the track, or its folder.
+        part: One part of it; all parts if None.
+
+    Raises:
+        SplitError: If the track or the part is unknown.
+    """
+    import pyarrow.compute
+
+    record, table = load_record(track), _read_table(track)
+    if part is None:
+        return table
+    if part not in record["parts"]:
+        raise SplitError(
+            f"track {record['name']!r} has no part {part!r}; it has "
+            f"{', '.join(record['parts'])}"
+        )
+    return table.filter(pyarrow.compute.equal(table["part"], part))
+
+
+def _read_table(track: str | Path) -> Any:
+    """Read all rows, those of a derived track out of two files."""
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    folder, record = track_folder(track), load_record(track)
+    if "base" not in record:
+        return pyarrow.parquet.read_table(folder / "table.parquet")
+    base = pyarrow.parquet.read_table(track_folder(record["base"]) / "table.parquet")
+    own = pyarrow.parquet.read_table(folder / "parts.parquet")
+    if own.num_rows != base.num_rows:
+        raise SplitError(
+            f"{record['name']} deals {own.num_rows} rows, but {record['base']} has "
+            f"{base.num_rows}: the files are not of one release"
+        )
+    for name in own.column_names:
+        if name in base.column_names:
+            base = base.set_column(
+                base.column_names.index(name), own.field(name), own[name]
+            )
+        else:
+            base = base.append_column(own.field(name), own[name])
+    # A crystal that the rule says nothing about is in no part.
+    return base.filter(pyarrow.compute.is_valid(base["part"])).combine_chunks()
+
+
+@lru_cache(maxsize=8)
+def load_track(
+    track: str | Path, part: str = "test", labels: str = "given"
+) -> TrackPart:
+    """Load one part of a track with its frozen patterns.
+
+    Args:
+        track: Name of the track, see `available_tracks`, or the folder of a track
+            that was built from licensed data.
+        part: A part whose patterns are frozen, ``test`` or ``dev``.
+        labels: Where a track has several space groups of one crystal: the one that
+            the data base gives, the one ``found`` in the coordinates, or the one found
+            of ``ordered`` crystals alone, without partial occupancy.
+
+    Returns:
+        A batch source; a `MeasuredPart` where the patterns were measured.
+
+    Raises:
+        SplitError: If the track or part is unknown, or has no frozen patterns.
+    """
+    table, record = load_table(track, part), load_record(track)
+    if record.get("kind") == MEASURED:
+        return _load_measured(track, part, table, record)  # type: ignore[return-value]  # the same interface, without peaks
+    peaks, digest = load_frozen_peaks(track, part), str(record["digest"])
+    if labels != "given":
+        table, rows = _choose_labels(table, record, labels)
+        peaks = peaks.take(rows)
+        digest = f"{digest}:{labels}"
+    grid = record["grid"]
+    return TrackPart(
+        name=record["name"],
+        part=part,
+        version=int(record["version"]),
+        digest=digest,
+        ids=tuple(table["id"].to_pylist()),
+        space_group=table["space_group"].to_numpy().astype(np.int16),
+        structure_type=tuple(table["structure_type"].to_pylist()),
+        crystallite_size_nm=table["crystallite_size_nm"].to_numpy().astype(np.float64),
+        peaks=peaks.to_peaks(),
+        grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
+        radiation=Radiation.parse(record["radiation"]),
+        restricted=bool(record.get("restricted", False)),
+    )
+
+
+def _choose_labels(
+    table: Any, record: dict[str, Any], labels: str
+) -> tuple[Any, np.ndarray]:
+    """Put other space groups in; give the rows that have one."""
+    if labels not in record.get("labels", ["given"]):
+        raise SplitError(
+            f"{record['name']} has no labels {labels!r}; it has "
+            f"{', '.join(record.get('labels', ['given']))}"
+        )
+    found = table["space_group_found"].to_numpy()
+    wanted = found > 0
+    if labels == "ordered":
+        wanted &= ~table["is_disordered"].to_numpy(zero_copy_only=False)
+    rows = np.flatnonzero(wanted)
+    table = table.take(rows)
+    position = table.column_names.index("space_group")
+    return table.set_column(position, "space_group", table["space_group_found"]), rows
+
+
+def _load_measured(
+    track: str | Path, part: str, table: Any, record: dict[str, Any]
+) -> MeasuredPart:
+    """Read the patterns of a part that were measured."""
+    with np.load(track_folder(track) / "patterns.npz", allow_pickle=False) as arrays:
+        if part not in arrays.files:
+            raise SplitError(f"{record['name']} holds no patterns of part {part!r}")
+        steps, packed = arrays[part], arrays[f"{part}.mask"]
+    grid = record["grid"]
+    return MeasuredPart(
+        name=record["name"],
+        part=part,
+        version=int(record["version"]),
+        digest=str(record["digest"]),
+        ids=tuple(table["id"].to_pylist()),
+        space_group=table["space_group"].to_numpy().astype(np.int16),
+        structure_type=tuple(table["mineral"].to_pylist()),
+        intensity=steps.astype(np.float32) / np.float32(np.iinfo(steps.dtype).max),
+        mask=np.unpackbits(packed, axis=1, count=grid["points"]).astype(bool),
+        grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
+        radiation=Radiation.parse(record["radiation"]),
+        restricted=True,
+    )
+
+
+def load_frozen_peaks(track: str | Path, part: str) -> FrozenPeaks:
+    """Read the frozen peak lists of a part.
+
+    Raises:
+        SplitError: If the track is unknown, or the patterns are not frozen.
+    """
+    record = load_record(track)
+    if part not in record["frozen_parts"]:
+        raise SplitError(
+            f"the patterns of {record['name']} {part} are not frozen, only those of "
+            f"{', '.join(record['frozen_parts'])}; load_split gives its crystals"
+        )
+    if "base" not in record:
+        return _read_peaks(track_folder(track) / "peaks.npz", part)
+    wanted = load_table(track, part)["id"].to_pylist()
+    lists, position = _gather_peaks(record["name"])
+    missing = [name for name in wanted if name not in position]
+    if missing:
+        raise SplitError(f"{record['name']} lacks the peaks of {missing[0]!r}")
+    return lists.take(np.array([position[name] for name in wanted], np.int64))
+
+
+@lru_cache(maxsize=1)
+def _gather_peaks(track: str) -> tuple[FrozenPeaks, dict[str, int]]:
+    """Read the frozen peaks of a derived track and of those that it names."""
+    record = load_record(track)
+    lists: list[FrozenPeaks] = []
+    names: list[str] = []
+    for other in record["peaks_of"]:
+        folder, theirs = track_folder(other), load_record(other)
+        if "base" in theirs:
+            lists.append(_read_peaks(folder / "peaks.npz", "more"))
+            names += _names_of_more(folder, theirs["base"])
+        else:
+            for part in theirs["frozen_parts"]:
+                lists.append(_read_peaks(folder / "peaks.npz", part))
+                names += load_table(other, part)["id"].to_pylist()
+    return FrozenPeaks.join(lists), {name: row for row, name in enumerate(names)}
+
+
+def _names_of_more(folder: Path, base: str) -> list[str]:
+    """Name the crystals whose peaks a derived track adds: rows of the other's table."""
+    with np.load(folder / "peaks.npz", allow_pickle=False) as arrays:
+        rows = arrays["more.row"]
+    return [str(name) for name in load_table(base)["id"].take(rows).to_pylist()]
+
+
+def _read_peaks(path: Path, part: str) -> FrozenPeaks:
+    with np.load(path, allow_pickle=False) as arrays:
+        names = [name for name in arrays.files if name.startswith(f"{part}.")]
+        return FrozenPeaks.from_streams(
+            {name.removeprefix(f"{part}."): arrays[name] for name in names}
+        )

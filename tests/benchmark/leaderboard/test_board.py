@@ -1,0 +1,290 @@
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from chromium import PROGRAM, Chromium
+from small_track import make_predictions, make_track, random_logits
+from submission_metadata import METADATA
+
+from pxrdbench.benchmark.leaderboard.board import load_leaderboard
+from pxrdbench.benchmark.leaderboard.site import load_reported, render_leaderboards
+from pxrdbench.benchmark.leaderboard.submission import submit, to_text
+from pxrdbench.benchmark.scoring.class_order import predict_class_order
+from pxrdbench.benchmark.scoring.score import score
+from pxrdbench.errors import EvaluationError
+from pxrdbench.tracks.load import available_tracks, load_track
+
+ROOT = Path(__file__).parents[3]
+SKILL = {"strong": 6.0, "strong-too": 6.0, "weak": 1.0}
+EVIL = "<script>alert(1)</script><img src=https://evil.example/x>"
+
+
+@pytest.fixture(scope="module")
+def track():
+    return make_track(200)
+
+
+@pytest.fixture(scope="module")
+def folder(track, tmp_path_factory):
+    """Three models and a baseline, one of the models named to do harm."""
+    folder = tmp_path_factory.mktemp("boards")
+    stored = folder / "predictions.h5"
+    for seed, (name, skill) in enumerate(SKILL.items()):
+        make_predictions(track, random_logits(track, seed, skill)).write(stored)
+        more = {
+            "name": name,
+            "title": EVIL if name == "weak" else name,
+            "patterns_seen": {"strong": 10**6, "strong-too": None, "weak": 1000}[name],
+            "compute": {"hardware": EVIL, "hours": {"weak": 0.5}.get(name, 20)},
+            "training_data": METADATA["training_data"]
+            | {"saw_track_types": "no" if name == "strong" else "yes"},
+        }
+        submit(stored, METADATA | more, folder, track=track)
+    predict_class_order(track, "class-order").write(stored)
+    baseline = METADATA | {"name": "order", "title": "Order", "kind": "baseline"}
+    submit(stored, baseline, folder, track=track)
+    stored.unlink()
+    shutil.copy(ROOT / "leaderboards" / "reported.json", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(folder, track, tmp_path_factory):
+    out = tmp_path_factory.mktemp("pages")
+    render_leaderboards(folder, out, tracks=[track])
+    return out
+
+
+class Elements(HTMLParser):
+    """What a page is made of, as a browser reads it."""
+
+    def __init__(self):
+        super().__init__()
+        self.all, self.loading, self.policy = [], set(), ""
+
+    def handle_starttag(self, tag, attrs):
+        self.all.append(tag)
+        known = dict(attrs)
+        self.loading |= {"src", "srcset", "data", "action", "background"} & set(known)
+        self.loading |= {name for name in known if name.startswith("on")}
+        if known.get("http-equiv") == "Content-Security-Policy":
+            self.policy = known["content"]
+
+    @property
+    def names(self):
+        return set(self.all)
+
+    def count(self, tag):
+        return self.all.count(tag)
+
+
+def test_rows_are_ranked_and_ties_shown(folder, track):
+    board = load_leaderboard(folder, track)
+    ranks = {s.name: (s.best, s.worst) for s in board.standings}
+    assert ranks["strong"] == ranks["strong-too"] == (1, 2)
+    assert ranks["weak"] == (3, 3)
+    assert ranks["order"] == (4, 4)
+    assert [row.name for row in board.rows] == [s.name for s in board.standings]
+
+
+def test_other_versions_are_never_ranked_together(folder, track, tmp_path):
+    shutil.copytree(folder, tmp_path / "all")
+    place = tmp_path / "all" / "test-small"
+    for field, value in (("evaluator", "0"), ("data", "1" * 64)):
+        record = json.loads((place / "strong.json").read_text())
+        record["metadata"]["name"] = f"old-{field}"
+        record["evaluation"]["versions"][field] = value
+        if field == "data":
+            record["evaluation"]["track"]["digest"] = value
+        (place / f"old-{field}.json").write_text(to_text(record))
+    board = load_leaderboard(tmp_path / "all", track)
+    assert {row.name for row in board.unranked} == {"old-evaluator", "old-data"}
+    assert {s.name for s in board.standings} == {*SKILL, "order"}
+    render_leaderboards(tmp_path / "all", tracks=[track])
+    page = (place / "index.html").read_text()
+    assert page.index('id="unranked"') < page.index("old-data.html")
+    assert page.count("old-data.html") == 1
+
+
+def test_a_row_without_outcomes_ties_by_its_interval(folder, track, tmp_path):
+    shutil.copytree(folder, tmp_path / "all")
+    path = tmp_path / "all" / "test-small" / "weak.json"
+    record = json.loads(path.read_text()) | {"outcomes": None}
+    path.write_text(to_text(record))
+    standings = {s.name: s for s in load_leaderboard(tmp_path / "all", track).standings}
+    assert not any(standings[name].is_paired for name in SKILL)
+    render_leaderboards(tmp_path / "all", tracks=[track])
+    page = (tmp_path / "all" / "test-small" / "index.html").read_text()
+    assert "≈" in page
+    assert "publish no outcome by crystal" in page
+
+
+def test_all_faults_of_all_rows_come_at_once_and_no_page_is_written(
+    folder, track, tmp_path
+):
+    shutil.copytree(folder, tmp_path / "all")
+    place = tmp_path / "all" / "test-small"
+    for name in ("strong", "weak"):
+        record = json.loads((place / f"{name}.json").read_text())
+        record["evaluation"]["metrics"]["top_1"]["low"] -= 0.01
+        (place / f"{name}.json").write_text(to_text(record))
+    with pytest.raises(EvaluationError) as caught:
+        render_leaderboards(tmp_path / "all", tracks=[track])
+    assert "strong.json has 1 fault" in str(caught.value)
+    assert "weak.json has 1 fault" in str(caught.value)
+    assert not list((tmp_path / "all").rglob("*.html"))
+
+
+def test_pages_hold_no_markup_of_strangers_and_load_nothing(pages):
+    paths = sorted(pages.rglob("*.html"))
+    assert len(paths) == 1 + 1 + 4
+    for path in paths:
+        found = Elements()
+        found.feed(path.read_text())
+        assert found.names.isdisjoint({"img", "link", "iframe", "object", "embed"})
+        assert found.names.isdisjoint({"base", "video", "audio", "source", "image"})
+        assert found.count("script") == (path.parent.name == "test-small") * (
+            path.name == "index.html"
+        ), path
+        assert found.loading == set(), path
+        assert found.policy.startswith("default-src 'none'; ")
+        style = path.read_text().split("<style>")[1].split("</style>")[0]
+        assert "@import" not in style
+        assert "url(" not in style
+
+
+def test_links_between_pages_lead_somewhere(pages):
+    for path in pages.rglob("*.html"):
+        for link in re.findall(r'href="([^"]+)"', path.read_text()):
+            if not link.startswith("https://"):
+                assert (path.parent / link).is_file(), (path, link)
+
+
+def test_rendering_again_gives_the_same_pages(folder, track, pages, tmp_path):
+    for path in render_leaderboards(folder, tmp_path, tracks=[track]):
+        assert path.read_bytes() == (pages / path.relative_to(tmp_path)).read_bytes()
+
+
+def test_reported_numbers_stand_apart(pages):
+    page = (pages / "test-small" / "index.html").read_text()
+    apart = page.index('id="reported"')
+    assert page.index("</tbody>") < apart < page.index("25.2")
+    assert "not comparable" in page[apart:]
+
+
+def test_reported_numbers_are_read_strictly(tmp_path):
+    good = json.loads((ROOT / "leaderboards" / "reported.json").read_text())
+    assert load_reported(tmp_path / "none.json")["rows"] == []
+    for change, reason in (
+        ({"url": "javascript:alert(1)"}, "no https address"),
+        ({"unknown": 1}, "lacks or adds"),
+    ):
+        path = tmp_path / "reported.json"
+        path.write_text(json.dumps(good | {"rows": [good["rows"][0] | change]}))
+        with pytest.raises(EvaluationError, match=reason):
+            load_reported(path)
+
+
+def test_the_class_order_is_the_baseline_of_every_evaluation():
+    track = load_track("aflow/prototypes")
+    predictions = predict_class_order(track, "class-order")
+    evaluation = score(predictions, track)
+    baseline = next(b for b in evaluation.baselines if b.name == "most_frequent")
+    for k in (1, 5, 10):
+        assert evaluation.metrics[f"top_{k}"] == baseline.metrics[f"top_{k}"]
+    alone = score(predict_class_order(track, "most-frequent-class"), track)
+    assert alone.metrics["top_10"] == alone.metrics["top_1"]
+    assert alone.metrics["top_1"] == evaluation.metrics["top_1"]
+
+
+def test_the_published_leaderboards_render(tmp_path):
+    paths = render_leaderboards(ROOT / "leaderboards", tmp_path)
+    for name in available_tracks():
+        page = tmp_path / name.replace("/", "-") / "index.html"
+        assert page in paths
+        assert "Class order, no model" in page.read_text()
+
+
+needs_chromium = pytest.mark.skipif(PROGRAM is None, reason="no Chromium here")
+VISIBLE = (
+    "Array.from(document.querySelectorAll('#rows tr:not([hidden])'),"
+    " row => row.dataset.name)"
+)
+TOP_5 = "document.querySelector('thead button[data-sort=top_5]')"
+
+
+def set_field(field: str, value: str) -> str:
+    return (
+        f"{{ const f = document.getElementById('{field}'); f.value = '{value}';"
+        " f.dispatchEvent(new Event('input', {bubbles: true}));"
+        " f.dispatchEvent(new Event('change', {bubbles: true})); }"
+    )
+
+
+@needs_chromium
+def test_sorting_and_filtering_in_a_real_browser(pages, tmp_path):
+    with Chromium(tmp_path / "profile", 1200) as browser:
+        browser.open(pages / "test-small" / "index.html")
+        ranked = browser.run(VISIBLE)
+        assert ranked[2:] == ["weak", "order"]
+        # By keyboard: reach the button, press Enter, twice.
+        browser.run(f"{TOP_5}.focus()")
+        browser.press("Enter", 13, "\r")
+        fives = browser.run(
+            "Array.from(document.getElementById('rows').rows,"
+            " row => Number(row.getAttribute('data-top-5')))"
+        )
+        assert fives == sorted(fives, reverse=True)
+        assert browser.run(f"{TOP_5}.parentElement.ariaSort") == "descending"
+        browser.press("Enter", 13, "\r")
+        assert browser.run(VISIBLE)[0] == "order"
+        assert "sort=top_5" in browser.run("location.hash")
+        # What is unknown comes last, both ways.
+        for _ in range(2):
+            browser.run("document.querySelector('[data-sort=patterns_seen]').click()")
+            assert set(browser.run(VISIBLE)[2:]) == {"strong-too", "order"}
+        browser.run(set_field("search", "STRONG"))
+        assert set(browser.run(VISIBLE)) == {"strong", "strong-too"}
+        assert browser.run("document.getElementById('count').value") == "2 of 4 rows"
+        browser.run("document.querySelector('button[type=reset]').click()")
+        browser.run("new Promise(done => setTimeout(done, 50))")
+        assert browser.run(VISIBLE) == ranked
+        browser.run(set_field("hours", "1"))
+        assert browser.run(VISIBLE) == ["weak", "order"]
+        browser.run("document.getElementById('baselines').click()")
+        assert browser.run(VISIBLE) == ["weak"]
+        browser.run(set_field("hours", ""))
+        browser.run("document.getElementById('unseen').click()")
+        assert browser.run(VISIBLE) == ["strong"]
+        browser.run(set_field("search", "nobody"))
+        assert browser.run("document.getElementById('none').hidden") is False
+        assert browser.problems == []
+
+
+@needs_chromium
+def test_a_link_shows_the_chosen_view_again(pages, tmp_path):
+    with Chromium(tmp_path / "profile", 1200) as browser:
+        view = "#sort=hours&direction=descending&baselines=false"
+        browser.open(pages / "test-small" / "index.html", view)
+        assert browser.run(VISIBLE)[-1] == "weak"
+        assert "order" not in browser.run(VISIBLE)
+        assert browser.problems == []
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [1200, 390])
+def test_pages_fit_and_ask_for_nothing(pages, tmp_path, width):
+    with Chromium(tmp_path / "profile", width, dark=width == 390) as browser:
+        for path in sorted(pages.rglob("*.html")):
+            browser.open(path)
+            assert browser.run("document.documentElement.scrollWidth") <= width
+            small = (
+                "Array.from(document.querySelectorAll('#controls input, select'))"
+                ".filter(e => e.type !== 'checkbox' && e.offsetHeight < 38).length"
+            )
+            assert browser.run(small) == 0
+        assert browser.problems == []
+        assert [url for url in browser.requests if not url.startswith("file:")] == []

@@ -1,0 +1,340 @@
+"""The factory: the same shards for any crew and any interruption."""
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from measure_kills import run_killed
+from ray_processes import find_descendants
+
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.manifest import Manifest
+from pxrdbench.dataset.shards.packing import pack_peaks
+from pxrdbench.dataset.shards.shard_set import ShardSet
+from pxrdbench.dataset.shards.verify import verify_shards
+from pxrdbench.errors import ShardError
+from pxrdbench.factory import GenerateConfig, generate
+from pxrdbench.factory.ray.session import RaySession
+from pxrdbench.factory.run import _Signals
+
+SHARD_SAMPLES = 800
+SAMPLES = 3000  # the last shard is shorter
+
+# A run in a process of its own, with a Ray of its own, as the command starts it.
+SCRIPT = """
+import dataclasses, json, sys
+from pathlib import Path
+from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.factory import GenerateConfig, generate
+out, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+def tell(progress):
+    print(progress.phase, progress.shards, progress.samples, flush=True)
+report = generate(GenerateConfig(Recipe(seed=7), out, **options), tell)
+print(json.dumps(dataclasses.asdict(report), default=str), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return Recipe("open-v0", seed=7)
+
+
+@pytest.fixture(scope="module")
+def ray_session():
+    """One Ray for the runs in this process, started as `generate` starts it."""
+    with RaySession(2) as session:
+        yield session.ray
+
+
+@pytest.fixture(scope="module")
+def two_workers(recipe, ray_session, tmp_path_factory):
+    """A finished set, and what its run reported."""
+    out = tmp_path_factory.mktemp("two") / "set"
+    steps = []
+    report = generate(
+        GenerateConfig(
+            recipe, out, samples=SAMPLES, workers=2, shard_samples=SHARD_SAMPLES
+        ),
+        steps.append,
+    )
+    return out, report, steps
+
+
+def files_of(folder):
+    return {
+        path.name: path.read_bytes()
+        for path in sorted(folder.iterdir())
+        if path.name not in {".lock", "log.jsonl"}
+    }
+
+
+def start(out, **options):
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(out), json.dumps(options)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process, wanted):
+    """Read lines until one says that the run has come so far."""
+    for line in process.stdout:
+        phase, shards, samples = line.split()
+        if wanted(phase, int(shards), int(samples)):
+            return
+    pytest.fail(f"the run ended early: {process.stderr.read()}")
+
+
+def test_ray_listens_to_this_machine_only(ray_session):
+    assert {node["NodeManagerAddress"] for node in ray_session.nodes()} == {"127.0.0.1"}
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
+def test_run_reports_what_lies_in_the_folder(two_workers):
+    out, report, steps = two_workers
+    manifest = Manifest.read(out)
+    assert report.stopped_by == "samples"
+    assert (report.samples, report.samples_new, report.shards) == (3000, 3000, 4)
+    assert report.bytes == manifest.bytes
+    assert [record.samples for record in manifest.records] == [800, 800, 800, 600]
+    assert not [name for name in files_of(out) if name.endswith(".part")]
+    assert steps[0].phase == "starting"
+    last = steps[-1]
+    assert (last.samples, last.shards, last.total_shards) == (3000, 4, 4)
+    assert last.samples_per_second > 0
+    assert verify_shards(out, sample=3000).identical == 3000
+
+
+def test_one_worker_writes_the_same_bytes(recipe, ray_session, two_workers, tmp_path):
+    config = GenerateConfig(
+        recipe, tmp_path, samples=SAMPLES, workers=1, shard_samples=SHARD_SAMPLES
+    )
+    generate(config)
+    assert files_of(tmp_path) == files_of(two_workers[0])
+
+
+def test_samples_are_those_of_the_recipe_alone(recipe, two_workers):
+    """Samples 1000-1999 drawn by two workers, and here."""
+    read = ShardSet(two_workers[0]).read(1000, 1000)
+    drawn = recipe.draw(1000, 1000)
+    assert np.array_equal(read.space_group, drawn.crystals.space_group)
+    for name, values in pack_peaks(drawn.peaks).items():
+        assert np.array_equal(read.peaks[name], values), name
+    other = Recipe("open-v0", seed=8).peaks(1000, 1000)
+    assert not np.array_equal(pack_peaks(other)["two_theta"], read.peaks["two_theta"])
+
+
+def test_finished_set_needs_no_ray(recipe, two_workers):
+    out = two_workers[0]
+    before = files_of(out)
+    config = GenerateConfig(recipe, out, samples=SAMPLES, workers=2)
+    started = time.monotonic()
+    report = generate(config)
+    assert time.monotonic() - started < 1.0
+    assert (report.samples_new, report.stopped_by) == (0, "samples")
+    assert files_of(out) == before
+    # An earlier run may have died just before it could say that the set is complete.
+    (out / "end.json").unlink()
+    generate(config)
+    assert files_of(out) == before
+
+
+def test_lost_and_short_shards_come_back(recipe, ray_session, two_workers, tmp_path):
+    config = GenerateConfig(
+        recipe, tmp_path, samples=1000, workers=2, shard_samples=SHARD_SAMPLES
+    )
+    generate(config)
+    assert [r.samples for r in Manifest.read(tmp_path).records] == [800, 200]
+    (tmp_path / "shard-000000.tar").unlink()
+    (tmp_path / "shard-000002.tar.0.part").write_bytes(b"left by a crash")
+    report = generate(dataclasses.replace(config, samples=SAMPLES))
+    assert report.samples_new == 3000
+    assert files_of(tmp_path) == files_of(two_workers[0])
+
+
+def test_another_recipe_in_the_folder_is_refused(two_workers):
+    out = two_workers[0]
+    before = files_of(out)
+    with pytest.raises(ShardError, match="there seed is 7, not 8"):
+        generate(GenerateConfig(Recipe("open-v0", seed=8), out, samples=SAMPLES))
+    assert files_of(out) == before
+
+
+def test_size_limit_holds_and_is_explained(recipe, ray_session, tmp_path):
+    config = GenerateConfig(
+        recipe, tmp_path, workers=2, shard_samples=500, max_size_bytes=2_600_000
+    )
+    report = generate(config)
+    assert report.stopped_by == "size"
+    total = sum(path.stat().st_size for path in tmp_path.glob("*.tar"))
+    assert 1_000_000 < total == report.bytes <= 2_600_000
+    for words in ("size limit", "of 2.6 MB", "500 samples", "--max-size", "--online"):
+        assert words in report.explanation
+
+
+def test_shard_larger_than_the_limit_is_not_begun(recipe, ray_session, tmp_path):
+    config = GenerateConfig(recipe, tmp_path, workers=1, max_size_bytes=1_000_000)
+    report = generate(config)
+    assert (report.stopped_by, report.shards) == ("size", 0)
+    assert "50,000 samples needs about" in report.explanation
+    assert not list(tmp_path.glob("*.tar*"))
+
+
+def test_time_is_kept(recipe, ray_session, tmp_path):
+    config = GenerateConfig(
+        recipe, tmp_path, minutes=1.5 / 60, workers=2, shard_samples=1000
+    )
+    report = generate(config)
+    assert report.stopped_by == "time"
+    assert 0.5 < report.seconds < 1.5 + 5.0
+    assert report.shards >= 1
+    assert report.samples == 1000 * report.shards
+    assert verify_shards(tmp_path, sample=300).is_sound
+
+
+def test_error_in_a_worker_arrives(recipe, ray_session, tmp_path):
+    out = tmp_path / "set"
+    config = GenerateConfig(recipe, out, samples=500, workers=1)
+
+    def remove_folder(progress):
+        if progress.phase == "starting":
+            shutil.rmtree(out)
+
+    with pytest.raises(ShardError, match=r"set cannot be written \(No such file"):
+        generate(config, remove_folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_dead_worker_is_replaced(recipe, ray_session, two_workers, tmp_path):
+    killed = []
+
+    def kill_one(progress):
+        if progress.phase == "running" and not killed:
+            killed.append(next(iter(find_descendants(b"ray::ShardWorker"))))
+            os.kill(killed[0], signal.SIGKILL)
+
+    config = GenerateConfig(
+        recipe, tmp_path, samples=SAMPLES, workers=1, shard_samples=SHARD_SAMPLES
+    )
+    # Telling happens after the first news, so most of the set is still to come.
+    report = generate(config, kill_one)
+    assert killed
+    assert report.samples == SAMPLES
+    assert files_of(tmp_path) == files_of(two_workers[0])
+
+
+def test_killed_run_goes_on_as_if_nothing_had_happened(
+    recipe, ray_session, two_workers, tmp_path
+):
+    process = start(tmp_path, samples=10**7, workers=2, shard_samples=SHARD_SAMPLES)
+    wait_for(process, lambda phase, shards, samples: shards >= 2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # Ray's processes notice within seconds that the driver is gone; until then they
+    # may finish what they began.
+    manifest = Manifest.read(tmp_path)
+    assert manifest.samples >= 1600
+    deadline = time.monotonic() + 20
+    while list(tmp_path.glob("*.part")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    report = verify_shards(tmp_path, sample=0)
+    assert report.is_sound
+    assert not [name for name in report.leftovers if name.endswith(".tar")]
+    expected = files_of(two_workers[0])
+    for name in ("shard-000000.tar", "shard-000001.tar"):
+        assert files_of(tmp_path)[name] == expected[name]
+    done = Manifest.read(tmp_path).samples
+    config = GenerateConfig(
+        recipe, tmp_path, samples=done + 1000, workers=2, shard_samples=SHARD_SAMPLES
+    )
+    again = generate(config)
+    assert again.samples == done + 1000
+    assert not [name for name in files_of(tmp_path) if name.endswith(".part")]
+    assert verify_shards(tmp_path, sample=0).leftovers == ()
+
+
+@pytest.mark.slow
+def test_driver_killed_again_and_again_changes_no_byte(two_workers, tmp_path):
+    """Twice here; `tests/helpers/measure_kills.py` does it twenty times."""
+    out = tmp_path / "set"
+    moments = run_killed(
+        out, SAMPLES, SHARD_SAMPLES, 2, 2, random.Random(1), lambda _: None
+    )
+    assert len(moments) == 2
+    assert files_of(out) == files_of(two_workers[0])
+
+
+def test_interrupt_ends_cleanly(tmp_path):
+    process = start(tmp_path, workers=2, shard_samples=SHARD_SAMPLES)
+    wait_for(process, lambda phase, shards, samples: shards >= 1)
+    asked = time.monotonic()
+    # As a terminal does it: the whole foreground group gets the signal.
+    os.killpg(process.pid, signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert time.monotonic() - asked < 10
+    assert errors == ""
+    report = json.loads(output.splitlines()[-1])
+    assert report["stopped_by"] == "interrupted"
+    assert "goes on where" in report["explanation"]
+    assert report["samples"] == Manifest.read(tmp_path).samples >= SHARD_SAMPLES
+    found = verify_shards(tmp_path, sample=0)
+    assert found.is_sound
+    assert found.leftovers == ()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_signal_asks_and_the_second_insists(number):
+    before = signal.getsignal(number)
+    with _Signals() as signals:
+        os.kill(os.getpid(), number)
+        assert signals.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) == before
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"minutes": 0},
+        {"hours": -1},
+        {"samples": 0},
+        {"workers": 0},
+        {"shard_samples": -5},
+        {"minutes": float("nan")},
+        {"max_size_bytes": 0},
+    ],
+)
+def test_impossible_options_are_refused(recipe, tmp_path, option):
+    with pytest.raises(ShardError, match=f"{next(iter(option))} is"):
+        GenerateConfig(recipe, tmp_path, **option)
+
+
+def test_hours_and_minutes_add_up(recipe, tmp_path):
+    assert GenerateConfig(recipe, tmp_path, hours=0.5, minutes=1).seconds == 1860
+    assert GenerateConfig(recipe, tmp_path).seconds is None
+
+
+def test_ray_that_does_not_start_is_one_sentence(recipe, tmp_path, monkeypatch):
+    import ray
+
+    def fail(**_):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(ShardError, match="Ray did not start on this machine"):
+        generate(GenerateConfig(recipe, tmp_path, samples=10, workers=1))
+    assert not list(tmp_path.glob("*.tar"))

@@ -1,3 +1,0 @@
-from tiny_network import tiny_model
-
-__all__ = ["tiny_model"]

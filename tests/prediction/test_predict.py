@@ -1,0 +1,214 @@
+"""px.predict: typed, calibrated, drawable, the same for any way of measuring."""
+
+import csv
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from measured_scans import GROUPS, draw_crystals, measure, write_model
+
+import pxrdbench as px
+from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbols
+from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
+from pxrdbench.errors import ModelError, PatternError, SourceError
+from pxrdbench.prediction.predict import (
+    MODEL_FOLDER,
+    find_model_file,
+    predict_pattern,
+    to_probabilities,
+)
+
+GRID = px.TwoThetaGrid()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model") / "untrained.pt")
+
+
+@pytest.fixture(scope="module")
+def scan():
+    angles, scans = measure(draw_crystals(1), "CuKa", GRID, noise=1)
+    return angles, scans[0]
+
+
+def test_the_result_is_typed_and_adds_up(scan, model):
+    result = px.predict(*scan, radiation="CuKa", model=model, name="quartz?")
+    assert isinstance(result, px.Prediction)
+    assert {c.space_group for c in result.candidates} == set(GROUPS)
+    probabilities = [c.probability for c in result.candidates]
+    assert probabilities == sorted(probabilities, reverse=True)
+    for totals in (
+        result.candidates,
+        result.by_extinction_symbol,
+        result.by_crystal_system,
+    ):
+        assert abs(sum(t.probability for t in totals) - 1.0) < 1e-9
+    names = {t.name for t in result.by_crystal_system}
+    assert {"monoclinic", "cubic"} < names
+    record = result.to_dict(top=3)
+    assert list(record) == ["file", "candidates", "warnings"]
+    assert [set(c) for c in record["candidates"]] == [
+        {"space_group", "probability"}
+    ] * 3
+    assert "quartz?" in repr(result)
+
+
+def test_a_notebook_gets_picture_and_tables(scan, model):
+    page = px.predict(
+        *scan, radiation="CuKa", model=model, name="<script>x</script>"
+    )._repr_html_()
+    assert "<svg" in page
+    assert page.count("<tr>") == 11
+    assert "Extinction symbols" in page
+    assert "<script>" not in page
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_pictures(scan, model, suffix, tmp_path):
+    path = tmp_path / "deep" / f"picture.{suffix}"
+    px.predict(*scan, radiation="CuKa", model=model, name="a$b$c").save_picture(path)
+    assert path.stat().st_size > 5_000
+
+
+def test_the_radiation_is_never_assumed(scan, model):
+    with pytest.raises(SourceError, match="needs to know the radiation"):
+        px.predict(*scan, radiation=None, model=model)
+    with pytest.raises(PatternError, match="unknown radiation 'Cu'"):
+        px.predict(*scan, radiation="Cu", model=model)
+    pattern = px.MeasuredPattern(*map(np.array, scan), name="x.xy")
+    with pytest.raises(SourceError, match=r"x\.xy: the file does not tell"):
+        predict_pattern(pattern, model=model)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda x, y: (x[::-1], y), "do not ascend"),
+        (lambda x, y: (x, np.where(x > 50, np.nan, y)), "is nan"),
+        (lambda x, y: (x, y - 5000.0), "negative counts"),
+        (lambda x, y: (x[:-1], y), "8500 angles, but 8501"),
+        (lambda x, y: (x, ["a"] * len(x)), "not a number"),
+        (lambda x, y: (x[:2], y[:2]), "2 points"),
+        (lambda x, y: (np.arange(1e7) * 1e-5, np.ones(10**7)), "10,000,000 points"),
+        (lambda x, y: (np.stack([x, x]), np.stack([y, y])), "2 axes"),
+        (lambda x, y: ([], []), "0 points"),
+    ],
+)
+def test_bad_numbers_are_one_sentence(scan, model, change, told):
+    with pytest.raises(SourceError, match=told) as caught:
+        px.predict(*change(*scan), radiation="CuKa", model=model)
+    assert "\n" not in str(caught.value)
+
+
+def test_models_are_found_by_path_or_name(tmp_path):
+    with pytest.raises(ModelError, match="neither a checkpoint file nor"):
+        find_model_file("no-such-model")
+    (tmp_path / "x.pt").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="not a tensors-only checkpoint"):
+        px.predict(
+            GRID.angles(), np.ones(8501), radiation="CuKa", model=tmp_path / "x.pt"
+        )
+
+
+def test_nothing_is_changed_in_what_the_caller_gave(scan, model):
+    angles, counts = (values.copy() for values in scan)
+    px.predict(angles, counts, radiation="CuKa", model=model)
+    np.testing.assert_array_equal(angles, scan[0])
+    np.testing.assert_array_equal(counts, scan[1])
+    angles[0] = 4.99  # and the caller's arrays stay writable
+
+
+def test_a_scan_takes_under_a_second_of_cpu(scan, model):
+    px.predict(*scan, radiation="CuKa", model=model)
+    start = time.process_time()
+    for _ in range(3):
+        px.predict(*scan, radiation="CuKa", model=model)
+    assert (time.process_time() - start) / 3 < 1.0
+
+
+def test_softmax_of_large_numbers():
+    np.testing.assert_allclose(to_probabilities(np.array([1e4, 1e4])), [0.5, 0.5])
+
+
+def test_extinction_symbols_are_those_of_the_classes():
+    symbols, tables = load_extinction_symbols(), load_symmetry_tables()
+    assert len(symbols) == 231
+    by_class = {}
+    for group in range(1, 231):
+        by_class.setdefault(int(tables.extinction_group[group]), set()).add(
+            symbols[group]
+        )
+    assert all(len(found) == 1 for found in by_class.values())
+    # From the pages of International Tables A.
+    for group, symbol in {
+        2: "P -", 14: "P 1 21/c 1", 15: "C 1 c 1", 61: "P b c a", 62: "P n a -",
+        88: "I 41/a - -", 136: "P - n -", 167: "R - c", 194: "P - - c", 205: "P a - -",
+        225: "F - - -", 227: "F d - -", 230: "I a - d",
+    }.items():  # fmt: skip
+        assert symbols[group] == symbol
+
+
+@pytest.mark.data
+def test_extinction_classes_are_those_of_a_published_table(test_data):
+    """The table of another program (scattering/paper-ai-diffraction)."""
+    symbols = load_extinction_symbols()
+    path = test_data / "stats/extinction_group_to_space_groups.csv"
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            groups = json.loads(row["Space Group Numbers"])
+            assert len({symbols[group] for group in groups}) == 1
+            theirs = row["Canonical Extinction Group"]
+            names = theirs.replace(" (equiv: ", ", ").rstrip(")").split(", ")
+            # They write R - - c where others write R - c.
+            bare = {re.sub("[ -]|[(]obv[)]", "", n) for n in names}
+            ours = {re.sub("[ -]", "", s) for s in symbols[groups[0]].split(" or ")}
+            assert ours & bare, (groups, ours, bare)
+
+
+shipped = pytest.mark.skipif(
+    not list(MODEL_FOLDER.glob("*.pt")), reason="no model for measured scans ships yet"
+)
+
+
+def top_5(result):
+    return {candidate.space_group for candidate in result.candidates[:5]}
+
+
+@shipped
+@pytest.mark.data
+def test_converted_scans_have_the_same_top_5(test_data):
+    """Measured scans; at another wavelength, points added up, every second point."""
+    same = []
+    for name, radiation in (
+        ("formats/dara/GeO2-ZnO_700C_60min.xrdml", None),
+        ("formats/pynxtools/XRD-918-16_10.xrdml", None),
+        ("formats/xerus/MnF2+TiO2_parsed.csv", "CuKa"),
+        ("formats/gsas2/PBSO4.XRA", "CuKa"),
+        ("formats/xrdpattern/data.cif", None),
+        ("rruff/correct_case_015_Arsenopyrite__R050071-1__6130.csv", "CuKa"),
+        ("rruff/failure_case_000_Actinolite__R050336-1__5330.csv", "CuKa"),
+    ):
+        pattern = px.read_scan(test_data / name)[0]
+        x, y = np.array(pattern.two_theta), np.array(pattern.intensity)
+        lines = pattern.radiation or px.Radiation.parse(radiation)
+        whole = top_5(px.predict(x, y, radiation=lines))
+        factor = 0.709317 / lines.lines[0][0]
+        mo = px.Radiation(tuple((w * factor, share) for w, share in lines.lines), "Mo")
+        moved = np.degrees(2 * np.arcsin(np.sin(np.radians(x / 2)) * factor))
+        pairs = len(x) // 2 * 2
+        added = (
+            x[:pairs].reshape(-1, 2).mean(axis=1),
+            y[:pairs].reshape(-1, 2).sum(axis=1),
+        )
+        for other in (
+            px.predict(*added, radiation=lines),
+            px.predict(moved, y, radiation=mo),
+            px.predict(moved, y, radiation="MoKa"),
+            px.predict(x[::2], y[::2], radiation=lines),
+        ):
+            same.append(len(whole & top_5(other)))
+    assert np.mean(same) > 4.5, same
+    assert min(same) >= 3, same
