@@ -654,14 +654,13 @@ def bravais_lattices(g, tolerance, two_folds, conjugates, codes, bases, metrics,
     n_seen = 0
     for i in range(n_held):
         for j in range(i, n_held):
+            order = _order(multiply(held[i], held[j])) if j > i else 1
+            if order == 0:
+                continue
             for k in range(-1, n_held):
                 # k = -1: one or two generators; else a third one for the cubic group
-                if k >= 0 and (j == i or k == i or k == j):
+                if k >= 0 and (order != 4 or k == i or k == j or n_biggest == 24):
                     continue
-                if k >= 0:
-                    o = _order(multiply(held[i], held[j]))
-                    if o != 4:
-                        continue
                 generators[0] = held[i]
                 generators[1] = held[j]
                 n_generators = 2
@@ -811,7 +810,7 @@ def matching(g, other, length_tolerance, angle_tolerance):
     r0 = int(math.sqrt(bound * back[0, 0]) + 1e-9)
     r1 = int(math.sqrt(bound * back[1, 1]) + 1e-9)
     r2 = int(math.sqrt(bound * back[2, 2]) + 1e-9)
-    if r0 > 12 or r1 > 12 or r2 > 12:
+    if r0 * r1 * r2 > 200000:
         return False
     for x in range(-r0, r0 + 1):
         for y in range(-r1, r1 + 1):

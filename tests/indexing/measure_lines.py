@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from pxrdbench.dataset.split import load_track
+from pxrdbench.tracks.load import load_track
 from pxrdbench.indexing.lines import find_lines
 
 HEIGHT_CLASSES = ((0.1, 2.0), (0.01, 0.1), (0.001, 0.01), (1e-4, 1e-3))
