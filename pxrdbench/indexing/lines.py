@@ -7,8 +7,9 @@ from jaxtyping import Float64
 
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.line_kernels import SHARPENING, cosine_of, read_gaussians
+from pxrdbench.indexing.line_kernels import SHARPENING, read_gaussians
 from pxrdbench.indexing.line_list import LineList
+from pxrdbench.indexing.scan_lines import find_measured_lines
 
 # Fewer points hold no line of which a place and a width could be told.
 LEAST_POINTS = 20
@@ -71,7 +72,7 @@ def find_lines(
                 "this pattern is no sum of Gaussians of one crystallite size on "
                 'equidistant angles; use kind="measured"'
             )
-    raise PatternError("measured patterns cannot be read yet")
+    return find_measured_lines(x, y, source, max_lines, least_height)
 
 
 def check_pattern(two_theta: Angles, intensity: Angles) -> tuple[Angles, Angles]:
@@ -162,5 +163,3 @@ def is_smooth(y: Angles) -> bool:
         return False
     return int((np.diff(places) <= 3).sum()) <= 0.02 * len(places)
 
-
-__all__ = ["check_pattern", "cosine_of", "find_lines", "is_smooth"]
