@@ -415,7 +415,8 @@ def monoclinic_basis(g, u, t):
     if det == 1:
         if _dot(g, t[0], t[0]) > _dot(g, t[2], t[2]):
             t[0], t[2] = v[1].copy(), v[0].copy()
-        _right_handed(t)
+        if _integer_determinant(t) < 0:
+            t[1] = -t[1]
         return MP
     if det != 2:
         return -1
@@ -610,7 +611,9 @@ def symmetrise(g, group, n):
 
 
 @njit(cache=True, nogil=True)
-def bravais_lattices(g, tolerance, two_folds, conjugates, codes, bases, metrics, strain):
+def bravais_lattices(
+    g, tolerance, two_folds, conjugates, codes, bases, metrics, strain
+):
     """All Bravais lattices that a reduced metric can be.
 
     Every pair of two-fold rotations that the metric bears within the tolerance spans
