@@ -144,7 +144,7 @@ def _find_clean(
         two_theta_error=np.minimum(errors[:, 1] * step, sigma),
         intensity=area / area.max(initial=1e-300),
         fwhm=_SIGMA_TO_FWHM * sigma,
-        significance=high / np.maximum(errors[:, 0], 1e-300),
+        significance=np.full(len(place), np.inf),
         wavelength=source.lines[0][0],
         two_theta_range=(float(x[0]), float(end)),
     )

@@ -1,12 +1,15 @@
 """Measure how lines of clean patterns are found: recall, false lines, errors, time.
 
     python tests/indexing/measure_lines.py clean [--part dev] [--count 100]
+    python tests/indexing/measure_lines.py measured [--third choose|rest]
 """
 
 import argparse
 import time
 
 import numpy as np
+from measured_truth import allowed_hkl, fit_cell, load_named, nearest
+from scipy.signal import find_peaks, savgol_filter
 
 from pxrdbench.tracks.load import load_track
 from pxrdbench.indexing.lines import find_lines
@@ -108,10 +111,84 @@ def measure_clean(part: str, count: int) -> None:
     print(f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, max {t.max():.1f}")
 
 
+def smoothed_maxima(x, y):
+    """The baseline: smoothed maxima above a twentieth, as many would write it."""
+    step = np.median(np.diff(x))
+    smooth = savgol_filter(y, 9, 2)
+    base = np.quantile(smooth, 0.3)
+    noise = 1.4826 * np.median(np.abs(np.diff(y))) / np.sqrt(2)
+    high = max(6 * noise, 0.03 * (smooth.max() - base))
+    found, _ = find_peaks(smooth, prominence=high, distance=max(1, int(0.15 / step)))
+    return x[found]
+
+
+def judge(label, got, errors, first):
+    """Of the first lines: how many near allowed ones; how many of these are found."""
+    got = got[(got > 5.3) & (got < 75)]
+    if len(got) < 4:
+        return None
+    hkl = allowed_hkl(label, min(got[-1] + 1.0, 89.0))
+    places, zero = fit_cell(label, got, hkl)
+    got_fixed = got - zero
+    off = got_fixed - nearest(places, got_fixed)
+    use = slice(0, first)
+    distinct = places[np.diff(places, prepend=-9) > 0.05]
+    distinct = distinct[distinct < got_fixed[use][-1] + 0.05][:first]
+    seen = np.abs(nearest(np.sort(got_fixed), distinct) - distinct) < 0.05
+    # How far apart allowed lines are says what a match by chance is worth.
+    chance = min(1.0, 0.1 * len(distinct) / max(np.ptp(distinct), 1.0))
+    r = np.abs(off[use])
+    return len(r), (r < 0.03).sum(), (r < 0.05).sum(), len(distinct), seen.sum(), chance, off, zero
+
+
+def measure_measured(third: str) -> None:
+    rows = [r for i, r in enumerate(load_named()) if (i % 3 == 0) == (third == "choose")]
+    find_lines(*rows[0][1].T, "CuKa")
+    for name in ("find_lines", "smoothed maxima"):
+        times, results, ratios, widths = [], [], [], []
+        for label, scan in rows:
+            x, y = scan.T
+            start = time.process_time()
+            if name == "find_lines":
+                lines = find_lines(x, y, "CuKa")
+                got, errors = lines.two_theta, lines.two_theta_error
+            else:
+                got = smoothed_maxima(x, y)
+                errors = np.full(len(got), 0.03)
+            times.append(time.process_time() - start)
+            result = judge(label, got, errors, 20)
+            if result is None:
+                results.append((label["id"], label["crystal_system"], 0, 0, 0, 1, 0, 0, 0.0))
+                continue
+            inside = (got > 5.3) & (got < 75)
+            off = result[6]
+            ratios += list((off / errors[inside])[:20][np.abs(off[:20]) < 0.08])
+            results.append((label["id"], label["crystal_system"], *result[:6], result[7]))
+        r = np.array([v[2:8] for v in results], float)
+        n = r.sum(axis=0)
+        print(
+            f"{name}: {len(rows)} scans; of the first 20 lines within 0.03: "
+            f"{n[1] / n[0]:.3f}, 0.05: {n[2] / n[0]:.3f}; foreign a scan "
+            f"{(r[:, 0] - r[:, 2]).mean():.2f}, scans with <= 1 foreign "
+            f"{((r[:, 0] - r[:, 2]) <= 1).mean():.2f}, lines a scan {r[:, 0].mean():.1f}; "
+            f"allowed positions up to the last of them found {n[4] / n[3]:.3f}; off/error rms "
+            f"{np.sqrt(np.mean(np.square(ratios))):.2f} median {np.median(np.abs(ratios)):.2f}; CPU ms median "
+            f"{1e3 * np.median(times):.1f} max {1e3 * max(times):.1f}"
+        )
+        if name == "find_lines":
+            for v in results:
+                if v[2] - v[4] > 1:
+                    print("   ", v[0], v[1], "lines", v[2], "near", v[4], "zero", f"{v[8]:.3f}")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["clean"])
+    parser.add_argument("what", choices=["clean", "measured"])
     parser.add_argument("--part", default="dev")
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--third", default="choose", choices=["choose", "rest"])
     given = parser.parse_args()
-    measure_clean(given.part, given.count)
+    if given.what == "clean":
+        measure_clean(given.part, given.count)
+    else:
+        measure_measured(given.third)
