@@ -1,0 +1,163 @@
+"""How likely the intensities of a lattice's lines are, if some must be absent.
+
+A line that an extinction symbol forbids is noise; one that it allows may be as weak as
+lines of crystals are. So each forbidden line multiplies the likelihood by
+
+    ((1 − ε) n + ε (1 − n)) / (P n + (1 − P) (1 − n)),    n = exp(−max(z − 1.5, 0)² / 4)
+
+with z = I/σ, n how well I is noise, P the probability that an *allowed* line is too weak
+to be told from noise, and ε that a forbidden line is seen (misfit, a foreign line).
+P is a table that was counted, see ``WEAK_SHARE``.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Float64, Int64
+from numba import njit
+
+from pxrdbench.indexing.extinction import (
+    ExtinctionPatterns,
+    condition_masks,
+    forbidden_lines,
+)
+from pxrdbench.indexing.intensities import LatticeIntensities
+
+Lines = Float64[np.ndarray, " lines"]
+
+# Share of allowed lines whose normalised intensity (mean 1 a reflection) is below a
+# threshold. Counted by tests/indexing/count_weak_lines.py.
+WEAK_THRESHOLD = np.array([1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 30.0])
+WEAK_SHARE = np.array(
+    [0.008, 0.012, 0.025, 0.085, 0.145, 0.265, 0.42, 0.68, 0.9, 0.999]
+)
+_LOG_THRESHOLD = np.log(WEAK_THRESHOLD)
+# A line is too weak to be told from noise below so many standard errors.
+_DETECTION = 4.0
+# Weak lines of one crystal go together (special positions, pseudo-translations), so
+# that each says less than if they were independent; chosen on ``dev``.
+_DEPENDENCE = 0.5
+# Fits leave this much at a line that is not there, relative to the strongest line.
+_CLEAN_FLOOR, _MEASURED_FLOOR = 3e-6, 1e-3
+_CLEAN_STRAY, _MEASURED_STRAY = 3e-3, 2e-2
+
+
+@njit(cache=True, nogil=True)
+def normalise_intensities(inverse_d2, intensity, multiplicity, wavelength):  # type: ignore[no-untyped-def]
+    """Intensity a reflection, of mean 1 at each angle, and the factor to it.
+
+    I / (Lp n) is divided by K exp(−b/d²), fitted to its means in shells of equal
+    numbers of lines (Wilson 1942, Nature 150, 152).
+    """
+    n = inverse_d2.shape[0]
+    factor = np.empty(n)
+    for i in range(n):
+        sine = min(wavelength * math.sqrt(inverse_d2[i]) / 2.0, 0.9999)
+        cosine = math.sqrt(1.0 - sine * sine)
+        double = 1.0 - 2.0 * sine * sine
+        lorentz = (1.0 + double * double) / (sine * sine * cosine)
+        factor[i] = 1.0 / (lorentz * multiplicity[i])
+    shells = max(1, min(6, n // 12))
+    total = 0.0
+    for i in range(n):
+        total += multiplicity[i]
+    means, at, weights = np.zeros(shells), np.zeros(shells), np.zeros(shells)
+    so_far = 0.0
+    for i in range(n):
+        so_far += multiplicity[i]
+        shell = min(int(so_far / total * shells * 0.9999), shells - 1)
+        means[shell] += intensity[i] * factor[i] * multiplicity[i]
+        at[shell] += inverse_d2[i] * multiplicity[i]
+        weights[shell] += multiplicity[i]
+    mean_x, mean_y, count = 0.0, 0.0, 0.0
+    for s in range(shells):
+        if weights[s] > 0.0:
+            at[s] /= weights[s]
+            means[s] = math.log(means[s] / weights[s] + 1e-12)
+            mean_x += at[s]
+            mean_y += means[s]
+            count += 1.0
+    mean_x /= count
+    mean_y /= count
+    slope = -3.0  # Å², about B = 1.5 Å² and falling form factors, where few lines tell
+    if shells >= 3:
+        top, bottom = 0.0, 1e-12
+        for s in range(shells):
+            if weights[s] > 0.0:
+                top += (at[s] - mean_x) * (means[s] - mean_y)
+                bottom += (at[s] - mean_x) ** 2
+        slope = min(max(top / bottom, -12.0), 0.0)
+    normalised = np.empty(n)
+    for i in range(n):
+        factor[i] /= math.exp(mean_y + slope * (inverse_d2[i] - mean_x))
+        normalised[i] = intensity[i] * factor[i]
+    return normalised, factor
+
+
+@njit(cache=True, nogil=True)
+def absence_evidence(normalised, error, thresholds, shares, stray, dependence):  # type: ignore[no-untyped-def]
+    """What each line adds to the log-likelihood of symbols that forbid it, and that of
+
+    the line where it is allowed.
+    """
+    n = normalised.shape[0]
+    evidence, allowance = np.empty(n), np.empty(n)
+    for i in range(n):
+        z = normalised[i] / error[i]
+        beyond = max(z - 1.5, 0.0)
+        noise = math.exp(-0.25 * beyond * beyond)
+        level = math.log(max(_DETECTION * error[i], 1e-30))
+        weak = np.interp(level, thresholds, shares)
+        forbidden = (1.0 - stray) * noise + stray * (1.0 - noise)
+        allowed = weak * noise + (1.0 - weak) * (1.0 - noise)
+        value = math.log(forbidden / allowed)
+        evidence[i] = value * dependence if value > 0.0 else value
+        allowance[i] = math.log(allowed) * dependence
+    return evidence, allowance
+
+
+def line_evidence(
+    fit: LatticeIntensities, wavelength: float, *, measured: bool
+) -> tuple[Lines, Lines, Lines]:
+    """Evidence of each line for being absent, and its normalised intensity.
+
+    Args:
+        fit: Intensities of a lattice's lines.
+        wavelength: Wavelength [Å].
+        measured: Whether the pattern was measured.
+
+    Returns:
+        Logarithms of likelihood ratios, positive where a line looks absent; the
+        log-likelihood of each line if it is allowed; intensities a reflection whose
+        mean is 1.
+    """
+    normalised, factor = normalise_intensities(
+        fit.inverse_d2, fit.intensity, fit.multiplicity, wavelength
+    )
+    floor = _MEASURED_FLOOR if measured else _CLEAN_FLOOR
+    stray = _MEASURED_STRAY if measured else _CLEAN_STRAY
+    error = np.sqrt(fit.error**2 + floor**2) * factor
+    evidence, allowance = absence_evidence(
+        normalised, error, _LOG_THRESHOLD, WEAK_SHARE, stray, _DEPENDENCE
+    )
+    return evidence, allowance, normalised
+
+
+def pattern_log_likelihood(
+    evidence: Lines,
+    hkl: Int64[np.ndarray, "reflections 3"],
+    line_of: Int64[np.ndarray, " reflections"],
+    patterns: ExtinctionPatterns,
+) -> Float64[np.ndarray, " patterns"]:
+    """Log-likelihood of each extinction pattern, against nothing being forbidden.
+
+    Args:
+        evidence: Of each line, see `line_evidence`.
+        hkl: Reflections on the axes of the patterns' lattice.
+        line_of: Line of each reflection.
+        patterns: Patterns of the lattice.
+    """
+    masks = condition_masks(hkl, patterns.rotation, patterns.translation)
+    forbidden = forbidden_lines(masks, line_of, len(evidence), patterns.condition_bits)
+    likelihood: Float64[np.ndarray, " patterns"] = evidence @ forbidden
+    return likelihood
