@@ -2,11 +2,11 @@
 
 Clean patterns are exact sums of Gaussians of one crystallite size, so that lines a
 hundredth of their width apart still are two. Measured ones come with a background, a
-second spectral line and noise; ``scan_model`` prepares them.
+second spectral line and noise.
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -19,6 +19,7 @@ from pxrdbench.indexing.intensity_kernels import (
     merge_lines,
     sharpest_width,
 )
+from pxrdbench.indexing.scan_lines import prepare_scan, width_function
 
 # Profiles are followed to this many widths: e^(−4 ln 2 · 2.3²) = 4e-7 of the maximum,
 # where rendered Gaussians end (`diffraction.profile_kernels.CUT`).
@@ -33,9 +34,18 @@ _CLEAN_SEPARATION, _MEASURED_SEPARATION = 0.003, 0.15
 # More lines than these say little more and cost much.
 _MOST_CLEAN, _MOST_MEASURED = 250, 160
 _MOST_REFLECTIONS = 12000
+# Displacements that are tried [degrees], and how many lines judge them.
+_SHIFTS = (-0.15, -0.05, 0.05, 0.15)
+_FEW_LINES = 60
+_BROADER = 2.0
 # What a clean pattern is not exact by, relative to its maximum: 1e-6 of cut tails and
 # single precision, see `line_kernels.FLOOR_NOISE`.
 CLEAN_NOISE = 1.5e-6
+
+# Profiles of measured lines differ from pseudo-Voigts by about so much of their height.
+_PROFILE_MISFIT = 0.05
+# Beam spill and air scatter below, and lines that all overlap above [degrees].
+_LOWEST_ANGLE, _HIGHEST_ANGLE = 8.0, 80.0
 
 _KIND = {"a": 0, "m": 1, "o": 2, "t": 3, "h": 4, "c": 5}
 CENTRING_CODE = {"P": 0, "A": 1, "C": 2, "I": 3, "F": 4, "R": 5}
@@ -91,7 +101,8 @@ class LatticeIntensities:
         error: Its standard error; what neighbours share is in it.
         fwhm: Width of each line [degrees].
         multiplicity: Reflections of the whole sphere in each line.
-        residual: √(Σ w (y − model)² / Σ w y²), as R_wp.
+        residual: √(Σ (y − model)² / Σ y²) over the points that were fitted.
+        chi2: Weighted mean square of what the fit leaves.
         metric: Refined 1/d² = h²g₀ + k²g₁ + l²g₂ + kl g₃ + hl g₄ + hk g₅ [Å⁻²].
         shift: Displacement s in 2θ + s cos θ [degrees].
         width: Refined widths, as in `ScanModel`.
@@ -106,6 +117,7 @@ class LatticeIntensities:
     fwhm: Float64[np.ndarray, " lines"]
     multiplicity: Int64[np.ndarray, " lines"]
     residual: float
+    chi2: float
     metric: Float64[np.ndarray, " 6"]
     shift: float
     width: Float64[np.ndarray, " 3"]
@@ -184,6 +196,51 @@ def model_clean(
     )
 
 
+def model_measured(
+    two_theta: Float64[np.ndarray, " points"],
+    intensity: Float64[np.ndarray, " points"],
+    radiation: str | float | Radiation = "CuKa",
+) -> ScanModel:
+    """Prepare a measured scan: background off, widths from its strong lines.
+
+    Args:
+        two_theta: Evenly spaced angles [degrees].
+        intensity: The scan, in any unit.
+        radiation: One spectral line, or two.
+
+    Raises:
+        PatternError: If the scan has no line to take widths from.
+    """
+    angles, heights = _check_pattern(two_theta, intensity)
+    scan = prepare_scan(angles, heights, Radiation.parse(radiation))
+    widths = width_function(scan)
+    if widths is None:
+        raise PatternError("the scan has no line from which widths could be read")
+    top = float(scan.signal.max())
+    signal = scan.signal / top
+    variance = (scan.noise / top) ** 2
+    smooth = np.maximum(np.convolve(signal, np.full(3, 1 / 3), "same"), 0.0)
+    variance = variance + (_PROFILE_MISFIT * smooth) ** 2
+    x = scan.angles
+    start = max(_LOWEST_ANGLE, float(x[0]))
+    kept = x >= start
+    return ScanModel(
+        two_theta=x[kept].copy(),
+        intensity=signal[kept].copy(),
+        weight=1.0 / variance[kept],
+        wavelength=scan.wavelength,
+        second_wavelength=scan.wavelength * scan.ratio,
+        ratio=widths.second,
+        width=np.sqrt(np.maximum([0.0, widths.slope2, widths.width2], 0.0)),
+        eta=float(widths.lorentz),
+        reach=_VOIGT_REACH,
+        separation=_MEASURED_SEPARATION,
+        most_lines=_MOST_MEASURED,
+        two_theta_range=(start, min(float(x[-1]), _HIGHEST_ANGLE)),
+        measured=True,
+    )
+
+
 def spectral_lines(radiation: str | float | Radiation) -> tuple[float, float, float]:
     """First wavelength [Å], that of its companion, and the companion's ratio."""
     lines = Radiation.parse(radiation).lines
@@ -223,7 +280,7 @@ def fit_intensities(
     bravais_lattice: str,
     *,
     steps: int = 4,
-    shift: float = 0.0,
+    shift: float | None = None,
     most_lines: int | None = None,
 ) -> LatticeIntensities | None:
     """Fit the intensities of all lines of a lattice, and move the cell a little.
@@ -235,36 +292,55 @@ def fit_intensities(
         bravais_lattice: Which of the 14, such as ``"mP"``.
         steps: Gauss-Newton steps for metric, width and (measured) displacement at
             most; 0 fits intensities alone.
-        shift: Displacement to begin with [degrees].
+        shift: Displacement to begin with [degrees]; if not given, 0 in a clean
+            pattern, and the best of a grid in a measured one.
         most_lines: Lines to fit, from low angles on; the model's number if not given.
 
     Returns:
         The intensities; None where the lattice has no line in range or nothing fits.
     """
-    low, high = model.two_theta_range
     metric = reciprocal_metric(cell)
-    return _fit_metric(
-        model, metric, bravais_lattice, (low, high), steps, shift,
-        most_lines or model.most_lines,
-    )  # fmt: skip
+    lines = most_lines or model.most_lines
+    if shift is None:
+        shift = 0.0
+        if model.measured:
+            metric, shift = _place_lattice(model, metric, bravais_lattice)
+    return _fit_metric(model, metric, bravais_lattice, steps, shift, lines)
+
+
+def _place_lattice(
+    model: ScanModel, metric: Float64[np.ndarray, " 6"], bravais_lattice: str
+) -> tuple[Float64[np.ndarray, " 6"], float]:
+    """Find scale and displacement with profiles too broad to miss their lines."""
+    best = (math.inf, metric, 0.0)
+    broad = replace(model, width=model.width * _BROADER)
+    for place in _SHIFTS:
+        trial = _fit_metric(
+            broad, metric, bravais_lattice, 3, place, _FEW_LINES, only_scale=True
+        )
+        if trial is not None and trial.residual < best[0]:
+            best = (trial.residual, trial.metric, trial.shift)
+    return best[1], best[2]
 
 
 def _fit_metric(
     model: ScanModel,
     metric: Float64[np.ndarray, " 6"],
     bravais_lattice: str,
-    limits: tuple[float, float],
     steps: int,
     shift: float,
     most_lines: int,
+    *,
+    only_scale: bool = False,
 ) -> LatticeIntensities | None:
+    limits = model.two_theta_range
     wavelength, width0 = model.wavelength, float(np.sqrt(np.sum(model.width**2)))
     margin = 1.5 * width0 / math.cos(math.radians(limits[1] / 2))
     q_low, q_high = (
         (2.0 * math.sin(math.radians(angle / 2)) / wavelength) ** 2
         for angle in (limits[0], min(limits[1] + margin, 179.0))
     )
-    kind = _KIND[bravais_lattice[0]]
+    kind = 6 if only_scale else _KIND[bravais_lattice[0]]
     hkl, q = list_reflections(
         metric, CENTRING_CODE[bravais_lattice[1]], q_low, q_high, _MOST_REFLECTIONS
     )
@@ -285,11 +361,11 @@ def _fit_metric(
             return None
         x, y, weight = x[:end], y[:end], weight[:end]
     (
-        height, error, center, fwhm, local, squares, total, metric, shift, width3, ok,
+        height, error, center, fwhm, local, squares, plain, metric, shift, width3, ok,
     ) = fit_lattice(
         x, y, weight, hkl, line_of, n_lines, metric, kind, wavelength,
         model.second_wavelength, model.ratio, model.width, model.eta, model.reach,
-        model.measured, True, steps, shift, 1e-10,
+        model.measured, not only_scale, steps, shift, 1e-10,
     )  # fmt: skip
     if not ok or not height.max() > 0.0:
         return None
@@ -310,7 +386,8 @@ def _fit_metric(
         error=error * fwhm / largest,
         fwhm=fwhm,
         multiplicity=2 * np.bincount(line_of, minlength=n_lines),
-        residual=float(math.sqrt(squares / max(total, 1e-300))),
+        residual=float(plain),
+        chi2=float(squares) / len(x),
         metric=metric,
         shift=float(shift),
         width=width3,
@@ -323,7 +400,7 @@ def fit_residual(
     bravais_lattice: str,
     *,
     steps: int = 2,
-    shift: float = 0.0,
+    shift: float | None = None,
     most_lines: int = 100,
 ) -> tuple[float, int]:
     """Judge a candidate cell: what its lines leave of the pattern.
@@ -333,7 +410,7 @@ def fit_residual(
         cell: Conventional cell.
         bravais_lattice: Which of the 14.
         steps: Gauss-Newton steps.
-        shift: Displacement to begin with [degrees].
+        shift: Displacement to begin with [degrees]; searched for if not given.
         most_lines: Lines to fit, from low angles on.
 
     Returns:

@@ -334,12 +334,17 @@ def solve_nonnegative(band, right, start, tolerance):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def metric_basis(kind: int, h: float, k: float, l: float, out: Metric) -> int:  # noqa: E741
+def metric_basis(  # type: ignore[no-untyped-def]
+    kind: int, metric: Metric, h: float, k: float, l: float, out: Metric  # noqa: E741
+) -> int:
     """Derivatives of 1/d² by the free numbers of a lattice's metric; how many.
 
     Kinds: 0 triclinic, 1 monoclinic (b), 2 orthorhombic, 3 tetragonal, 4 hexagonal
-    axes, 5 cubic.
+    axes, 5 cubic; 6 is one factor for the whole metric, relative to ``metric``.
     """
+    if kind == 6:
+        out[0] = inverse_d2_of(metric, h, k, l)
+        return 1
     if kind == 5:
         out[0] = h * h + k * k + l * l
         return 1
@@ -362,7 +367,10 @@ def metric_basis(kind: int, h: float, k: float, l: float, out: Metric) -> int:  
 @njit(cache=True, nogil=True)
 def change_metric(kind: int, metric: Metric, change: Metric, factor: float) -> None:
     """Add the free numbers of a lattice's metric to all six."""
-    if kind == 5:
+    if kind == 6:
+        for i in range(6):
+            metric[i] *= 1.0 + factor * change[0]
+    elif kind == 5:
         for i in range(3):
             metric[i] += factor * change[0]
     elif kind == 4:
@@ -403,7 +411,7 @@ def place_lines(  # type: ignore[no-untyped-def]
             continue
         h, k, l = float(hkl[i, 0]), float(hkl[i, 1]), float(hkl[i, 2])  # noqa: E741
         q[line] += inverse_d2_of(metric, h, k, l)
-        free = metric_basis(kind, h, k, l, basis)
+        free = metric_basis(kind, metric, h, k, l, basis)
         for j in range(free):
             gradient[line, j] += basis[j]
         members[line] += 1.0
@@ -458,7 +466,7 @@ def fit_lattice(  # type: ignore[no-untyped-def]
     Returns:
         Heights, errors of heights for unit noise (lines at zero: as if free), angles,
         widths, local mean square of the residual, sum of squares (weighted) of the
-        residual and of the pattern, metric, shift, width, whether it worked.
+        residual, √(Σ residual² / Σ y²), metric, shift, width, whether it worked.
     """
     n_points = x.shape[0]
     metric = metric.copy()
@@ -484,6 +492,7 @@ def fit_lattice(  # type: ignore[no-untyped-def]
     is_last, shorter = False, 0
     sum_squares = total
     worked = False
+    plain = 1.0
     room = 0
     values = np.empty(0)
     slopes = np.empty(0)
@@ -652,6 +661,11 @@ def fit_lattice(  # type: ignore[no-untyped-def]
             invert_within_band(whole, inverse)
             for i in range(n_lines):
                 errors[i] = math.sqrt(max(inverse[i, 0], 1.0)) / scale[i]
+        left, whole_square = 0.0, 1e-300
+        for m in range(n_points):
+            left += (y[m] - model[m]) ** 2
+            whole_square += y[m] * y[m]
+        plain = math.sqrt(left / whole_square)
         for i in range(n_lines):
             top, bottom = 0.0, 1e-300
             at = offset[i] - lo[i]
@@ -661,7 +675,7 @@ def fit_lattice(  # type: ignore[no-untyped-def]
                 bottom += share
             local[i] = top / bottom
     return (
-        heights, errors, center, fwhm, local, sum_squares, total, metric, shift, width,
+        heights, errors, center, fwhm, local, sum_squares, plain, metric, shift, width,
         worked,
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from pxrdbench.indexing.intensities import (
     ScanModel,
     fit_intensities,
     model_clean,
+    model_measured,
 )
 from pxrdbench.indexing.posterior import (
     CellEvidence,
@@ -23,8 +24,8 @@ from pxrdbench.indexing.posterior import (
     weigh_groups,
 )
 
-# A cell that leaves half of the pattern explains nothing.
-_WORST_RESIDUAL = 0.5
+# A cell that leaves most of the pattern explains nothing.
+_WORST_RESIDUAL = 0.9
 # Weight of ln(residual) in the evidence for a cell, chosen on ``dev``; and the residual
 # that the best fits have.
 _CLEAN_MISFIT, _MEASURED_MISFIT = 10.0, 10.0
@@ -58,8 +59,6 @@ def read_groups(
         PatternError: If the pattern cannot be fitted, or there is no such prior.
     """
     if measured:
-        from pxrdbench.indexing.scan_model import model_measured
-
         model = model_measured(two_theta, intensity, radiation)
     else:
         model = model_clean(two_theta, intensity, radiation)
