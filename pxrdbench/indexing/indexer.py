@@ -49,6 +49,9 @@ FIRST_LINES = 8  # of which all but SPARE must be explained before more are look
 SPARE = 2
 # Half a tolerance of clean lines [degrees]: what lattices from a few lines are off.
 LEAST_TOLERANCE = 0.006
+# Positions are never better than this [degrees]: simulated cells and blends that no
+# one resolves; without it noise in the seventh figure decides about symmetry.
+LEAST_ERROR = 3e-4
 TOLERANCE = 3.0  # in standard errors
 HIDDEN = 0.4  # of a line's width: nearer ones can't be seen beside it
 LATTICES_RANKED = 16
@@ -89,7 +92,7 @@ def index_one(q, error, width, slope, q_first, least_det, allowed, with_zero, re
     hidden = np.empty(n)
     for i in range(n):
         data[0, i] = q[i]
-        data[3, i] = max(error[i], 1e-7 * q[i])
+        data[3, i] = math.sqrt(error[i] ** 2 + (LEAST_ERROR * slope[i]) ** 2)
         data[4, i] = slope[i]
         data[1, i] = max(TOLERANCE * data[3, i], LEAST_TOLERANCE * slope[i])
         chance = min(1.0, 2 * data[1, i] * density)

@@ -3,12 +3,13 @@
 The score is the logarithm of a likelihood ratio, lines of this lattice against lines
 anywhere with their density ρ:
 
-    Σ_i ½ log(1 / 2π) - log(s σ_i ρ) - ½ (ΔQ_i / s σ_i)²      lines that are explained
+    Σ_i log([(1 - ε) N(ΔQ_i; s σ_i) + ε / 2t_i] / ρ)       lines that are explained
     - FOREIGN Σ_j w_j                                        lines that aren't
     - H(predicted, seen)                                  lines predicted and not seen
     - OCCAM · (free numbers of the metric),
 
-with s ≥ 1 the factor by which deviations exceed the errors, and H the binomial cost of
+with t the tolerance within which a line counts as explained, ε the share of lines whose
+errors say nothing, s ≥ 1 the factor by which deviations exceed the errors, and H the binomial cost of
 the share of lines that is seen. Lattices with the same lines (Mighell & Santoro 1975,
 J. Appl. Cryst. 8, 372) differ in the last term alone: the one with the fewest free
 numbers wins.
@@ -44,8 +45,9 @@ from pxrdbench.indexing.search import (
     popcount,
 )
 
-OCCAM = 6.0
+OCCAM = 9.0
 FOREIGN = 0.5
+OUTLIERS = 0.1
 STRAIN = 0.006  # greatest strain to a symmetry that is tried
 LATTICES = 40  # room for the lattices of one metric
 # Columns of results: code, score, m20, zero shift, lines explained, lines predicted,
@@ -56,24 +58,29 @@ RESULT = 34
 @njit(cache=True, nogil=True)
 def likelihood(data, n, deviation, p):
     """Sum over lines that are explained and not, with the fitted scale of errors."""
-    chi2 = 0.0
+    squares = np.empty(n)
     hits = 0
     for i in range(n):
         if math.isfinite(deviation[i]):
-            # one line far away mustn't decide the scale
-            chi2 += min((deviation[i] / data[3, i]) ** 2, 25.0)
+            squares[hits] = (deviation[i] / data[3, i]) ** 2
             hits += 1
-    scale2 = max(1.0, chi2 / max(hits - p, 1))
+    if hits == 0:
+        return -1e300, 1.0, 0
+    # The median of χ² with one degree of freedom is 0.455; p of them are used up.
+    scale2 = np.median(squares[:hits]) / 0.455 * hits / max(hits - p, 1)
+    scale2 = max(1.0, scale2)
+    scale = math.sqrt(scale2)
     density = n / data[0, n - 1]
     total = 0.0
     for i in range(n):
         if math.isfinite(deviation[i]):
-            total += 0.5 * math.log(1.0 / (6.2832 * scale2))
-            total -= math.log(data[3, i] * density)
-            total -= 0.5 * (deviation[i] / data[3, i]) ** 2 / scale2
+            sigma = data[3, i] * scale
+            near = 0.3989 / sigma * math.exp(-0.5 * (deviation[i] / sigma) ** 2)
+            far = 0.5 / data[1, i]
+            total += math.log(((1.0 - OUTLIERS) * near + OUTLIERS * far) / density)
         else:
             total -= FOREIGN * data[2, i]
-    return total, math.sqrt(scale2), hits
+    return total, scale, hits
 
 
 @njit(cache=True, nogil=True)
@@ -162,7 +169,7 @@ def rank_pool(
         if not is_positive(g):
             continue
         shift = 0.0
-        for _ in range(2):
+        for _ in range(3):
             assign_lines(g, data, n, table, scale, shift, hkl, deviation)
             if not fit(0, one, g, data, n, hkl, deviation, with_zero, 2e-3, x):
                 break
@@ -202,7 +209,7 @@ def rank_pool(
             zero = shift
             good = True
             tt = t.astype(np.float64)
-            for _ in range(2):
+            for _ in range(3):
                 # indices on the primitive basis of the symmetric metric
                 metric_from_free(code, start, g_new)
                 primitive = transform(tt.T, matrix_of_six(g_new))

@@ -13,6 +13,9 @@ from pxrdbench.indexing.lattices import HP, HR, MC, MP, OC, OF, OI, OP, TI, TP
 from pxrdbench.indexing.search import FINE, SHADOW
 
 
+BOUND = 3.0
+
+
 @njit(cache=True, nogil=True)
 def design_row(code, h, k, l, row):
     """Factors of the free numbers of a reciprocal metric; returns how many."""
@@ -197,10 +200,11 @@ def fit(code, t, start, data, n, hkl, deviation, with_zero, ridge, x):
         design_row(code, float(h), float(k), float(l), row)
         if with_zero:
             row[p] = data[4, i]
-        w = 1.0 / (data[3, i] * data[3, i])
         rest = data[0, i]
         for j in range(p):
             rest -= row[j] * start[j]
+        # A line off by more than BOUND errors has a bounded influence (Huber).
+        w = 1.0 / (data[3, i] * max(data[3, i], abs(deviation[i]) / BOUND))
         for j in range(size):
             right[j] += w * row[j] * rest
             for m in range(j + 1):
