@@ -3,11 +3,11 @@
 A line that an extinction symbol forbids is noise; one that it allows may be as weak as
 lines of crystals are. So each forbidden line multiplies the likelihood by
 
-    ((1 − ε) n + ε (1 − n)) / (P n + (1 − P) (1 − n)),    n = exp(−max(z − 1.5, 0)² / 4)
+    ((1 − ε) n(E) + ε a(E)) / a(E),    a(E) = ∫ n(E − e) p(e) de
 
-with z = I/σ, n how well I is noise, P the probability that an *allowed* line is too weak
-to be told from noise, and ε that a forbidden line is seen (misfit, a foreign line).
-P is a table that was counted, see ``WEAK_SHARE``.
+with E = I / ⟨I⟩ its normalised intensity, n the distribution of its error, p that of
+allowed lines, and ε the probability that a *forbidden* line is seen (misfit, a foreign
+line). p is a table that was counted, see ``WEAK_SHARE``.
 """
 
 import math
@@ -31,15 +31,15 @@ WEAK_THRESHOLD = np.array([1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 30.
 WEAK_SHARE = np.array(
     [0.008, 0.012, 0.025, 0.085, 0.145, 0.265, 0.42, 0.68, 0.9, 0.999]
 )
-_LOG_THRESHOLD = np.log(WEAK_THRESHOLD)
-# A line is too weak to be told from noise below so many standard errors.
-_DETECTION = 4.0
+# Share of errors that are three times as large as thought.
+_CLEAN_TAIL, _MEASURED_TAIL = 0.03, 0.03
 # Weak lines of one crystal go together (special positions, pseudo-translations), so
-# that each says less than if they were independent; chosen on ``dev``.
-_DEPENDENCE = 0.5
+# that each says less than if they were independent; chosen on ``dev``, and on a third of
+# the named RRUFF patterns, where noise leaves fewer lines to say anything.
+_CLEAN_DEPENDENCE, _MEASURED_DEPENDENCE = 0.45, 0.9
 # Fits leave this much at a line that is not there, relative to the strongest line.
-_CLEAN_FLOOR, _MEASURED_FLOOR = 3e-6, 1e-3
-_CLEAN_STRAY, _MEASURED_STRAY = 3e-3, 2e-2
+_CLEAN_FLOOR, _MEASURED_FLOOR = 1e-6, 1e-3
+_CLEAN_STRAY, _MEASURED_STRAY = 3e-3, 1e-2
 
 
 @njit(cache=True, nogil=True)
@@ -95,7 +95,15 @@ def normalise_intensities(inverse_d2, intensity, multiplicity, wavelength):  # t
 
 
 @njit(cache=True, nogil=True)
-def absence_evidence(normalised, error, thresholds, shares, stray, dependence):  # type: ignore[no-untyped-def]
+def normal_share(x: float) -> float:
+    """Share of a normal distribution below x standard deviations."""
+    return 0.5 * math.erfc(-0.7071067811865476 * x)
+
+
+@njit(cache=True, nogil=True)
+def absence_evidence(  # type: ignore[no-untyped-def]
+    normalised, error, thresholds, shares, stray, dependence, tail
+):
     """What each line adds to the log-likelihood of symbols that forbid it, and that of
 
     the line where it is allowed.
@@ -103,16 +111,26 @@ def absence_evidence(normalised, error, thresholds, shares, stray, dependence): 
     n = normalised.shape[0]
     evidence, allowance = np.empty(n), np.empty(n)
     for i in range(n):
-        z = normalised[i] / error[i]
-        beyond = max(z - 1.5, 0.0)
-        noise = math.exp(-0.25 * beyond * beyond)
-        level = math.log(max(_DETECTION * error[i], 1e-30))
-        weak = np.interp(level, thresholds, shares)
-        forbidden = (1.0 - stray) * noise + stray * (1.0 - noise)
-        allowed = weak * noise + (1.0 - weak) * (1.0 - noise)
+        e, s = normalised[i], error[i]
+        noise = 0.0
+        allowed = 0.0
+        for part in range(2):
+            share = tail if part else 1.0 - tail
+            width = 3.0 * s if part else s
+            z = e / width
+            noise += share * 0.3989422804014327 / width * math.exp(-0.5 * z * z)
+            last, below, level = normal_share((0.0 - e) / width), 0.0, 0.0
+            for k in range(thresholds.shape[0]):
+                here = normal_share((thresholds[k] - e) / width)
+                density = (shares[k] - below) / (thresholds[k] - level)
+                allowed += share * density * (here - last)
+                last, below, level = here, shares[k], thresholds[k]
+        allowed += 1e-12
+        forbidden = (1.0 - stray) * noise + stray * allowed
         value = math.log(forbidden / allowed)
         evidence[i] = value * dependence if value > 0.0 else value
-        allowance[i] = math.log(allowed) * dependence
+        # Relative to noise, so that lines of different errors compare.
+        allowance[i] = -evidence[i]
     return evidence, allowance
 
 
@@ -136,10 +154,12 @@ def line_evidence(
     )
     floor = _MEASURED_FLOOR if measured else _CLEAN_FLOOR
     stray = _MEASURED_STRAY if measured else _CLEAN_STRAY
+    dependence = _MEASURED_DEPENDENCE if measured else _CLEAN_DEPENDENCE
     error = np.sqrt(fit.error**2 + floor**2) * factor
     evidence, allowance = absence_evidence(
-        normalised, error, _LOG_THRESHOLD, WEAK_SHARE, stray, _DEPENDENCE
-    )
+        normalised, error, WEAK_THRESHOLD, WEAK_SHARE, stray, dependence,
+        _MEASURED_TAIL if measured else _CLEAN_TAIL,
+    )  # fmt: skip
     return evidence, allowance, normalised
 
 
