@@ -11,7 +11,7 @@ Positions and widths are counted in points of the grid here.
 import math
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Float64, Int64
 from numba import njit
 
 from pxrdbench.indexing.banded import factor_band, invert_within_band, solve_band

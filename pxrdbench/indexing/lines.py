@@ -162,4 +162,3 @@ def is_smooth(y: Angles) -> bool:
     if len(places) == 0:
         return False
     return int((np.diff(places) <= 3).sum()) <= 0.02 * len(places)
-

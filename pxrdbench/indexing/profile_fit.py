@@ -30,10 +30,13 @@ def second_place(place: float, ratio: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def smooth_width(place: float, width2: float, slope2: float) -> float:
-    """W(θ) = √(width2 + slope2 tan² θ) [degrees]."""
-    tan = math.tan(math.radians(0.5 * place))
-    return math.sqrt(width2 + slope2 * tan * tan)
+def smooth_width(place: float, shape: Float64[np.ndarray, " 3"]) -> float:
+    """W(θ) = √(s0 + s1 tan² θ + s2 cot² θ) [degrees].
+
+    The last term stands for axial divergence, which broadens lines at low angles.
+    """
+    tan2 = math.tan(math.radians(0.5 * place)) ** 2
+    return math.sqrt(shape[0] + shape[1] * tan2 + shape[2] / tan2)
 
 
 @njit(cache=True, nogil=True)
@@ -60,8 +63,10 @@ def evaluate_lines(
     for j in range(place.shape[0]):
         c, w, a = place[j], width[j], height[j]
         c2 = second_place(c, ratio)
-        middle = min(max(int((c - start) / step), 0), n - 1)
-        contrast = max(a / noise[middle], 1.0)
+        # Noise of the background beside the line, not that of its top.
+        left = min(max(int((c - 10.0 * w - start) / step), 0), n - 1)
+        right = min(max(int((c + 10.0 * w - start) / step), 0), n - 1)
+        contrast = max(a / min(noise[left], noise[right]), 1.0)
         # Where a Lorentzian tail is a third of the noise of a point.
         reach = w * min(12.0, max(2.5, 0.5 * math.sqrt(3.0 * lorentz * contrast)))
         low = int(math.ceil((c - reach - start) / step))
@@ -109,8 +114,7 @@ def fit_lines(
     place: Lines,
     height: Lines,
     width: Lines,
-    width2: float,
-    slope2: float,
+    shape: Float64[np.ndarray, " 3"],
     lorentz: float,
     second: float,
     ratio: float,
@@ -178,7 +182,7 @@ def fit_lines(
                 w = (z[i] - model[i]) / (noise[i] * noise[i])
                 for u in range(3):
                     right[3 * j + u] += w * parts[base + i, u]
-            wanted = smooth_width(place[j], width2, slope2)
+            wanted = smooth_width(place[j], shape)
             stiff = 1.0 / (width_prior * width_prior)
             band[3 * j + 2, 0] += stiff
             right[3 * j + 2] -= stiff * math.log(width[j] / wanted)
@@ -203,7 +207,7 @@ def fit_lines(
             place[j] = min(max(place[j], start), start + step * (m - 1))
             change = min(max(right[3 * j + 2], -0.3), 0.3)
             width[j] *= math.exp(change)
-            wanted = smooth_width(place[j], width2, slope2)
+            wanted = smooth_width(place[j], shape)
             width[j] = min(max(width[j], 0.4 * wanted), 2.5 * wanted)
         damping *= 0.3
         order = np.argsort(place)
@@ -221,8 +225,7 @@ def match_profile(
     step: float,
     z: Points,
     noise: Points,
-    width2: float,
-    slope2: float,
+    shape: Float64[np.ndarray, " 3"],
     lorentz: float,
     second: float,
     ratio: float,
@@ -233,7 +236,7 @@ def match_profile(
     n = z.shape[0]
     for i in range(n):
         c = start + step * i
-        w = smooth_width(c, width2, slope2)
+        w = smooth_width(c, shape)
         c2 = second_place(c, ratio)
         reach = 1.8 * w
         low = max(0, i - int(reach / step) - 1)
@@ -272,8 +275,7 @@ def pick_lines(
     found: Points,
     error: Points,
     model: Points,
-    width2: float,
-    slope2: float,
+    shape: Float64[np.ndarray, " 3"],
     least_significance: float,
     misfit: float,
     least_distance: float,
@@ -298,7 +300,7 @@ def pick_lines(
         if value < least_significance * error[i] or value < misfit * model[i]:
             continue
         c = start + step * i
-        w = smooth_width(c, width2, slope2)
+        w = smooth_width(c, shape)
         # The highest within half a width.
         reach = int(0.5 * w / step)
         is_top = True
@@ -322,3 +324,79 @@ def pick_lines(
         height[:count] = height[:count][order]
         width[:count] = width[:count][order]
     return count
+
+
+@njit(cache=True, nogil=True)
+def local_contrast(
+    start: float,
+    step: float,
+    z: Points,
+    noise: Points,
+    model: Points,
+    place: Lines,
+    height: Lines,
+    width: Lines,
+    lorentz: float,
+    second: float,
+    ratio: float,
+    found: Lines,
+    error: Lines,
+) -> None:
+    """Height of each line on a parabola of its own, the other lines subtracted.
+
+    A bump in the tail of a strong line, or of the background, is explained by the
+    parabola; a line is not.
+    """
+    n = z.shape[0]
+    row = np.empty(4)
+    matrix, right = np.empty((4, 4)), np.empty(4)
+    for j in range(place.shape[0]):
+        c, w = place[j], width[j]
+        c2 = second_place(c, ratio) if second > 0.0 else c
+        low = max(0, int((c - 2.2 * w - start) / step))
+        high = min(n, int((c2 + 2.2 * w - start) / step) + 2)
+        middle, half = 0.5 * (c + c2), 0.5 * (c2 - c) + 2.2 * w
+        matrix[:], right[:] = 0.0, 0.0
+        for i in range(low, high):
+            x = start + step * i
+            t = (x - c) / w
+            t2 = t * t
+            p = lorentz / (1.0 + 4.0 * t2) + (1.0 - lorentz) * math.exp(-_FOUR_LN2 * t2)
+            if second > 0.0:
+                t = (x - c2) / w
+                t2 = t * t
+                p += second * (
+                    lorentz / (1.0 + 4.0 * t2)
+                    + (1.0 - lorentz) * math.exp(-_FOUR_LN2 * t2)
+                )
+            u = (x - middle) / half
+            row[0], row[1], row[2], row[3] = 1.0, u, u * u, p
+            v = 1.0 / (noise[i] * noise[i])
+            value = z[i] - model[i] + height[j] * p
+            for k in range(4):
+                right[k] += v * row[k] * value
+                for m in range(k + 1):
+                    matrix[k, m] += v * row[k] * row[m]
+        found[j], error[j] = 0.0, 1e300
+        is_solved = high - low > 5
+        # Cholesky; the profile comes last, so its error is that of the last pivot.
+        for k in range(4):
+            for m in range(k + 1):
+                total = matrix[k, m]
+                for i in range(m):
+                    total -= matrix[k, i] * matrix[m, i]
+                if k == m:
+                    if total <= 1e-10 * matrix[k, k] or not is_solved:
+                        is_solved = False
+                        break
+                    matrix[k, k] = math.sqrt(total)
+                else:
+                    matrix[k, m] = total / matrix[m, m]
+            if not is_solved:
+                break
+            for i in range(k):
+                right[k] -= matrix[k, i] * right[i]
+            right[k] /= matrix[k, k]
+        if is_solved:
+            found[j] = right[3] / matrix[3, 3]
+            error[j] = 1.0 / matrix[3, 3]

@@ -11,7 +11,7 @@ from pxrdbench.indexing.banded import factor_band, solve_band
 Points = Float64[np.ndarray, " points"]
 
 # Lines are narrower than this and backgrounds smoother [degrees].
-BACKGROUND_SCALE = 12.0
+BACKGROUND_SCALE = 7.0
 _BIN = 0.1  # degrees; the background is found on means over so much
 # Quartile of |x| of a normal distribution, in standard deviations.
 _QUARTILE = 0.31864

@@ -1,14 +1,19 @@
 """Lines of a measured scan: background, widths, doublet, fit, and what is no line."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
 
 from pxrdbench.diffraction.radiation import NAMED_LINES, Radiation
 from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.profile_fit import fit_lines, match_profile, pick_lines
+from pxrdbench.indexing.profile_fit import (
+    fit_lines,
+    local_contrast,
+    match_profile,
+    pick_lines,
+)
 from pxrdbench.indexing.scan_background import (
     BACKGROUND_SCALE,
     background_at,
@@ -25,17 +30,34 @@ POINTS_PER_WIDTH = 8.0
 # and never better than this part of their width.
 LEAST_ERROR, LEAST_ERROR_OF_WIDTH = 0.003, 0.03
 LEAST_SIGNIFICANCE = 5.0
+# Height on a parabola of its own, in standard errors.
+LEAST_CONTRAST = 3.0
 LEAST_HEIGHT = 0.01
+# Kβ1,3 of the anode and Lα1 of tungsten [Å]: International Tables C (2004), table
+# 4.2.2.4; Bearden (1967), Rev. Mod. Phys. 39, 78.
+_STRAY = {
+    "Cu": (1.392234, 1.476311),
+    "Co": (1.620826, 1.476311),
+    "Fe": (1.756604, 1.476311),
+    "Cr": (2.084910, 1.476311),
+    "Mo": (0.632303, 1.476311),
+    "Ag": (0.497082, 1.476311),
+}
+# Height that a stray line may have, over that of the line it belongs to.
+STRAY_HEIGHT = 0.05
 _ROOM = 600
 
 
 @dataclass(frozen=True)
 class WidthFunction:
-    """Full width at half maximum along a scan, W(θ) = √(width2 + slope2 tan² θ).
+    """Full width at half maximum along a scan.
+
+        W(θ) = √(width2 + slope2 tan² θ + axial2 cot² θ)
 
     Attributes:
-        width2: W² at θ = 0 [degrees²].
-        slope2: Rise of W² with tan² θ [degrees²].
+        width2: Constant part of W² [degrees²].
+        slope2: Rise of W² with tan² θ, by strain and wavelengths [degrees²].
+        axial2: Rise of W² with cot² θ, by axial divergence [degrees²].
         lorentz: Share of the height that is Lorentzian.
         second: Height of the second spectral line over that of the first; 0 if the
             scan shows none.
@@ -43,14 +65,22 @@ class WidthFunction:
 
     width2: float
     slope2: float
+    axial2: float
     lorentz: float
     second: float
 
     def __call__(self, two_theta: Lines) -> Lines:
         """W [degrees] at angles 2θ [degrees]."""
-        tan = np.tan(np.radians(np.asarray(two_theta) / 2))
-        width: Lines = np.sqrt(self.width2 + self.slope2 * tan**2)
+        tan2 = np.tan(np.radians(np.asarray(two_theta) / 2)) ** 2
+        width: Lines = np.sqrt(
+            self.width2 + self.slope2 * tan2 + self.axial2 / np.maximum(tan2, 1e-9)
+        )
         return width
+
+    @property
+    def shape(self) -> Float64[np.ndarray, " 3"]:
+        """The three parts of W² for kernels."""
+        return np.array([self.width2, self.slope2, self.axial2])
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,9 +126,10 @@ def find_measured_lines(
     widths = width_function(scan)
     if widths is None:
         return _no_lines(scan, two_theta)
-    found = _search(scan, widths, floor)
-    place, height, width, variance = found
+    place, height, width, variance, model = _search(scan, widths, floor)
     kept = _significant(place, height, width, variance, widths, floor)
+    kept &= _stands_out(scan, widths, place, height, width, model)
+    kept &= ~_is_stray(scan, widths, place, height)
     if not kept.any():
         return _no_lines(scan, two_theta)
     place, height, width = place[kept], height[kept], width[kept]
@@ -156,7 +187,7 @@ def width_function(scan: PreparedScan) -> WidthFunction | None:
     rough = _rough_width(
         scan.signal + scan.background, float(np.median(scan.noise)) ** 2, 0.0, scan.step
     )
-    widths = WidthFunction(rough**2, 0.0, 0.5, scan.second)
+    widths = WidthFunction(rough**2, 0.0, 0.0, 0.5, scan.second)
     for _ in range(2):
         strong = _strong_lines(scan, widths)
         if strong is None:
@@ -212,10 +243,11 @@ def _rough_width(y: Points, floor: float, gain: float, step: float) -> float:
 
 def _ratio_of_anode(wavelength: float) -> float:
     """Kα2 over Kα1 of the anode whose Kα1 this is; 1 if it is none."""
-    for name, lines in NAMED_LINES.items():
-        if name.endswith("Ka") and abs(lines[0][0] / wavelength - 1.0) < 1e-4:
-            return lines[1][0] / lines[0][0]
-    return 1.0
+    anode = _anode(wavelength)
+    if not anode:
+        return 1.0
+    first, second = NAMED_LINES[f"{anode}Ka"]
+    return second[0] / first[0]
 
 
 def _match(
@@ -223,7 +255,7 @@ def _match(
 ) -> tuple[Points, Points]:
     height, error = np.empty(len(signal)), np.empty(len(signal))
     match_profile(
-        scan.start, scan.step, signal, scan.noise, widths.width2, widths.slope2,
+        scan.start, scan.step, signal, scan.noise, widths.shape,
         widths.lorentz, widths.second, scan.ratio, height, error,
     )  # fmt: skip
     return height, error
@@ -243,7 +275,7 @@ def _fit(
     model, variance = np.zeros(len(scan.signal)), np.ones((len(place), 3))
     chi2 = fit_lines(
         scan.start, scan.step, scan.signal, scan.noise, place, height, width,
-        widths.width2, widths.slope2, widths.lorentz, widths.second, scan.ratio,
+        widths.shape, widths.lorentz, widths.second, scan.ratio,
         width_prior, rounds, damping, model, variance,
     )  # fmt: skip
     return chi2, model, variance
@@ -256,8 +288,8 @@ def _strong_lines(
     found, error = _match(scan, widths, scan.signal)
     room = np.empty((3, _ROOM))
     count = pick_lines(
-        scan.start, scan.step, found, error, np.zeros(len(found)), widths.width2,
-        widths.slope2, 8.0, 0.0, 0.0, room[0], room[1], room[2], 0,
+        scan.start, scan.step, found, error, np.zeros(len(found)), widths.shape,
+        8.0, 0.0, 0.0, room[0], room[1], room[2], 0,
     )  # fmt: skip
     if count == 0:
         return None
@@ -276,39 +308,59 @@ def _fit_widths(
         seconds = {0.0}
     for second in sorted(seconds):
         for lorentz in (0.2, 0.6, 1.0):
-            trial = WidthFunction(widths.width2, widths.slope2, lorentz, second)
+            trial = replace(widths, lorentz=lorentz, second=second)
             lines = place.copy(), height.copy(), width.copy()
             chi2, _, _ = _fit(scan, trial, *lines, 0.5, 4)
             if 0.0 <= chi2 < best_chi2:
                 best, best_chi2, best_lines = trial, chi2, lines
     place, height, width = best_lines
-    # W² = A + B tan² θ by weighted least squares, outliers left out twice.
+    # Weighted least squares of w², all parts positive; outliers left out twice.
     tan2 = np.tan(np.radians(place / 2)) ** 2
-    weight = np.minimum(height / height.max(), 0.3) / np.maximum(width, 1e-9) ** 4
+    columns = np.column_stack([np.ones(len(place)), tan2, 1.0 / tan2])
+    weight = np.sqrt(np.minimum(height / height.max(), 0.3)) / width**2
     kept = np.ones(len(place), bool)
-    width2, slope2 = float(np.median(width) ** 2), 0.0
+    shape = np.array([float(np.median(width)) ** 2, 0.0, 0.0])
     for _ in range(3):
-        w = weight * kept
-        if kept.sum() >= 4 and np.ptp(place[kept]) > 10.0:
-            a = np.array([[w.sum(), (w * tan2).sum()], [0, (w * tan2**2).sum()]])
-            a[1, 0] = a[0, 1]
-            b = np.array([(w * width**2).sum(), (w * tan2 * width**2).sum()])
-            width2, slope2 = np.linalg.solve(a + 1e-9 * np.diag(np.diag(a)), b)
-            if slope2 < 0.0 or width2 <= 0.1 * float(np.median(width)) ** 2:
-                width2, slope2 = float(np.median(width[kept]) ** 2), 0.0
-        else:
-            width2, slope2 = float(np.median(width[kept]) ** 2), 0.0
-        log = np.log(width / np.sqrt(width2 + slope2 * tan2))
+        n = int(kept.sum())
+        used = 3 if n >= 8 else 2 if n >= 4 else 1
+        if np.ptp(place[kept]) < 10.0:
+            used = 1
+        w = weight[kept]
+        shape = _positive_part(columns[kept] * w[:, None], width[kept] ** 2 * w, used)
+        # No width falls below half of what is usual.
+        shape[0] = max(shape[0], 0.1 * float(np.median(width)) ** 2)
+        log = np.log(width / np.sqrt(columns @ shape))
         kept = np.abs(log) < max(0.15, 1.5 * 1.4826 * float(np.median(np.abs(log))))
         if not kept.any():
-            kept[:] = True
             break
-    return WidthFunction(float(width2), float(slope2), best.lorentz, best.second)
+    return replace(
+        best, width2=float(shape[0]), slope2=float(shape[1]), axial2=float(shape[2])
+    )
+
+
+def _positive_part(
+    columns: Float64[np.ndarray, "lines 3"], wanted: Lines, used: int
+) -> Float64[np.ndarray, " 3"]:
+    """Least squares of the first ``used`` columns, all coefficients >= 0.
+
+    Of three unknowns every set that may be above zero is tried.
+    """
+    best, least = np.zeros(3), math.inf
+    for members in range(1, 2**used):
+        chosen = [k for k in range(used) if members >> k & 1]
+        part, *_ = np.linalg.lstsq(columns[:, chosen], wanted, rcond=None)
+        if (part < 0.0).any():
+            continue
+        squares = float(((columns[:, chosen] @ part - wanted) ** 2).sum())
+        if squares < least * (1.0 - 1e-9):
+            best, least = np.zeros(3), squares
+            best[chosen] = part
+    return best
 
 
 def _search(
     scan: PreparedScan, widths: WidthFunction, floor: float
-) -> tuple[Lines, Lines, Lines, Float64[np.ndarray, "lines 3"]]:
+) -> tuple[Lines, Lines, Lines, Float64[np.ndarray, "lines 3"], Points]:
     """Match, fit, look at what remains, three times."""
     place, height, width = np.empty((3, _ROOM))
     count, model = 0, np.zeros(len(scan.signal))
@@ -318,7 +370,7 @@ def _search(
     ):
         found, error = _match(scan, widths, scan.signal - model)
         more = pick_lines(
-            scan.start, scan.step, found, error, model, widths.width2, widths.slope2,
+            scan.start, scan.step, found, error, model, widths.shape,
             least, misfit, distance, place, height, width, count,
         )  # fmt: skip
         if more == count:
@@ -339,7 +391,7 @@ def _search(
                 scan, widths, place[:count], height[:count], width[:count], 0.2, 2
             )
     rows = slice(0, count)
-    return place[rows].copy(), height[rows].copy(), width[rows].copy(), variance
+    return place[rows].copy(), height[rows].copy(), width[rows].copy(), variance, model
 
 
 def _joined(place: Lines, height: Lines, width: Lines) -> np.ndarray:
@@ -374,6 +426,51 @@ def _significant(
     kept &= width < 2.2 * widths(place)
     kept &= variance[:, 1] < (0.5 * width) ** 2
     return kept
+
+
+def _stands_out(
+    scan: PreparedScan,
+    widths: WidthFunction,
+    place: Lines,
+    height: Lines,
+    width: Lines,
+    model: Points,
+) -> np.ndarray:
+    """Lines that a parabola under them does not explain."""
+    found, error = np.empty(len(place)), np.empty(len(place))
+    local_contrast(
+        scan.start, scan.step, scan.signal, scan.noise, model, place, height, width,
+        widths.lorentz, widths.second, scan.ratio, found, error,
+    )  # fmt: skip
+    stands: np.ndarray = (found > LEAST_CONTRAST * error) & (found > 0.4 * height)
+    return stands
+
+
+def _is_stray(
+    scan: PreparedScan, widths: WidthFunction, place: Lines, height: Lines
+) -> np.ndarray:
+    """Weak lines that stand where another wavelength puts a strong one.
+
+    A filter leaves some Kβ, and an old tube gives tungsten's Lα.
+    """
+    stray = np.zeros(len(place), bool)
+    strong = height > 0.15 * height.max(initial=0.0)
+    for wavelength in _STRAY.get(_anode(scan.wavelength), ()):
+        sine = np.sin(np.radians(place[strong] / 2)) * wavelength / scan.wavelength
+        ghost = 2.0 * np.degrees(np.arcsin(np.minimum(sine, 1.0)))
+        off = np.abs(place[:, None] - ghost[None])
+        near = off < np.maximum(0.03, 0.4 * widths(ghost))[None]
+        weak = height[:, None] < STRAY_HEIGHT * height[strong][None]
+        stray |= (near & weak).any(axis=1)
+    return stray
+
+
+def _anode(wavelength: float) -> str:
+    """Anode whose Kα1 this is; empty if it is none."""
+    for name, lines in NAMED_LINES.items():
+        if abs(lines[0][0] / wavelength - 1.0) < 1e-3:
+            return name.removesuffix("1").removesuffix("Ka")
+    return ""
 
 
 def _no_lines(scan: PreparedScan, two_theta: Points) -> LineList:

@@ -1,18 +1,30 @@
 """Measure how lines of clean patterns are found: recall, false lines, errors, time.
 
-    python tests/indexing/measure_lines.py clean [--part dev] [--count 100]
-    python tests/indexing/measure_lines.py measured [--third choose|rest]
+python tests/indexing/measure_lines.py clean [--part dev] [--count 100]
+python tests/indexing/measure_lines.py measured [--third choose|rest]
+python tests/indexing/measure_lines.py cells [--third choose|rest]
 """
 
 import argparse
+import json
 import time
 
+import gemmi
 import numpy as np
-from measured_truth import allowed_hkl, fit_cell, load_named, nearest
+from measured_truth import (
+    allowed_hkl,
+    fit_cell,
+    load_named,
+    nearest,
+    space_group_of,
+    stated_cell,
+)
 from scipy.signal import find_peaks, savgol_filter
 
-from pxrdbench.tracks.load import load_track
+from pxrdbench.indexing.cells import find_cells
+from pxrdbench.indexing.lattices import same_lattice
 from pxrdbench.indexing.lines import find_lines
+from pxrdbench.tracks.load import load_track
 
 HEIGHT_CLASSES = ((0.1, 2.0), (0.01, 0.1), (0.001, 0.01), (1e-4, 1e-3))
 
@@ -38,7 +50,7 @@ def measure_clean(part: str, count: int) -> None:
     batch = track.take(rows)
     x = track.grid.angles()
     found = {c: [0, 0, 0, 0] for c in HEIGHT_CLASSES}  # alone, seen; blended, seen
-    false = {c: 0 for c in HEIGHT_CLASSES}
+    false = dict.fromkeys(HEIGHT_CLASSES, 0)
     ratios = {c: [] for c in HEIGHT_CLASSES}
     deviations, first20, times, refused = [], [], [], 0
     find_lines(x, batch.intensity[0])
@@ -53,7 +65,11 @@ def measure_clean(part: str, count: int) -> None:
         these = slice(track.peaks.peak_offset[i], track.peaks.peak_offset[i + 1])
         two_theta = track.peaks.two_theta[these]
         size = batch.crystallite_size_nm[k]
-        sigma = np.degrees(0.9 * 0.15406 / size) / 2.3548 / np.cos(np.radians(two_theta / 2))
+        sigma = (
+            np.degrees(0.9 * 0.15406 / size)
+            / 2.3548
+            / np.cos(np.radians(two_theta / 2))
+        )
         height = track.peaks.intensity[these] / sigma
         end = lines.two_theta_range[1]
         place, high = join_close(two_theta, height, sigma)
@@ -88,7 +104,9 @@ def measure_clean(part: str, count: int) -> None:
         # What indexing uses: the first twenty true lines above 1e-3.
         use = np.flatnonzero(inside & (high > 1e-3))[:20]
         if len(use):
-            first20.append((seen[use].mean(), wrong[: int((got <= place[use[-1]]).sum())].sum()))
+            first20.append(
+                (seen[use].mean(), wrong[: int((got <= place[use[-1]]).sum())].sum())
+            )
     print(f"{len(rows)} patterns of {part}, {refused} refused")
     for c in HEIGHT_CLASSES:
         a, b, d, e = found[c]
@@ -108,7 +126,9 @@ def measure_clean(part: str, count: int) -> None:
         f"95 % {np.quantile(deviations, 0.95) / 0.01:.1e}"
     )
     t = np.array(times) * 1e3
-    print(f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, max {t.max():.1f}")
+    print(
+        f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, max {t.max():.1f}"
+    )
 
 
 def smoothed_maxima(x, y):
@@ -138,11 +158,22 @@ def judge(label, got, errors, first):
     # How far apart allowed lines are says what a match by chance is worth.
     chance = min(1.0, 0.1 * len(distinct) / max(np.ptp(distinct), 1.0))
     r = np.abs(off[use])
-    return len(r), (r < 0.03).sum(), (r < 0.05).sum(), len(distinct), seen.sum(), chance, off, zero
+    return (
+        len(r),
+        (r < 0.03).sum(),
+        (r < 0.05).sum(),
+        len(distinct),
+        seen.sum(),
+        chance,
+        off,
+        zero,
+    )
 
 
 def measure_measured(third: str) -> None:
-    rows = [r for i, r in enumerate(load_named()) if (i % 3 == 0) == (third == "choose")]
+    rows = [
+        r for i, r in enumerate(load_named()) if (i % 3 == 0) == (third == "choose")
+    ]
     find_lines(*rows[0][1].T, "CuKa")
     for name in ("find_lines", "smoothed maxima"):
         times, results, ratios, widths = [], [], [], []
@@ -158,12 +189,16 @@ def measure_measured(third: str) -> None:
             times.append(time.process_time() - start)
             result = judge(label, got, errors, 20)
             if result is None:
-                results.append((label["id"], label["crystal_system"], 0, 0, 0, 1, 0, 0, 0.0))
+                results.append(
+                    (label["id"], label["crystal_system"], 0, 0, 0, 1, 0, 0, 0.0)
+                )
                 continue
             inside = (got > 5.3) & (got < 75)
             off = result[6]
             ratios += list((off / errors[inside])[:20][np.abs(off[:20]) < 0.08])
-            results.append((label["id"], label["crystal_system"], *result[:6], result[7]))
+            results.append(
+                (label["id"], label["crystal_system"], *result[:6], result[7])
+            )
         r = np.array([v[2:8] for v in results], float)
         n = r.sum(axis=0)
         print(
@@ -178,17 +213,78 @@ def measure_measured(third: str) -> None:
         if name == "find_lines":
             for v in results:
                 if v[2] - v[4] > 1:
-                    print("   ", v[0], v[1], "lines", v[2], "near", v[4], "zero", f"{v[8]:.3f}")
+                    print(
+                        "   ",
+                        v[0],
+                        v[1],
+                        "lines",
+                        v[2],
+                        "near",
+                        v[4],
+                        "zero",
+                        f"{v[8]:.3f}",
+                    )
+
+
+def primitive_of(label):
+    """Stated cell, reduced: the primitive one of the group's centring."""
+    cell, group = gemmi.UnitCell(*stated_cell(label)), space_group_of(label)
+    centring = group.hm[0]
+    if centring == "R" and abs(cell.gamma - 120.0) > 1.0:
+        centring = "P"
+    vector = gemmi.GruberVector(cell, centring)
+    vector.niggli_reduce()
+    return tuple(vector.cell_parameters())
+
+
+def measure_cells(third: str, out: str | None) -> None:
+    """Cells of measured scans: mapped within 1 % and 1 degree, first and among five."""
+    rows = [
+        r for i, r in enumerate(load_named()) if (i % 3 == 0) == (third == "choose")
+    ]
+    find_cells(find_lines(*rows[0][1].T, "CuKa"))
+    by = {}
+    lines_time, cells_time, ranks = [], [], {}
+    for label, scan in rows:
+        start = time.process_time()
+        lines = find_lines(*scan.T, "CuKa")
+        middle = time.process_time()
+        cells = find_cells(lines)
+        end = time.process_time()
+        lines_time.append(middle - start)
+        cells_time.append(end - middle)
+        true = primitive_of(label)
+        good = [same_lattice(true, c.primitive, 0.01, 1.0) for c in cells]
+        rank = good.index(True) + 1 if any(good) else 0
+        ranks[label["id"]] = rank
+        by.setdefault(label["crystal_system"], []).append(rank)
+    every = np.concatenate([np.array(v) for v in by.values()])
+    for name, r in [*sorted(by.items()), ("all", every)]:
+        r = np.array(r)
+        print(
+            f"{name:13s} {len(r):4d} first {(r == 1).mean():.3f} among five "
+            f"{((r > 0) & (r <= 5)).mean():.3f} among twenty {(r > 0).mean():.3f}"
+        )
+    print(
+        f"CPU ms median: lines {1e3 * np.median(lines_time):.1f}, cells "
+        f"{1e3 * np.median(cells_time):.1f}"
+    )
+    if out:
+        with open(out, "w") as file:
+            json.dump(ranks, file)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["clean", "measured"])
+    parser.add_argument("what", choices=["clean", "measured", "cells"])
     parser.add_argument("--part", default="dev")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--third", default="choose", choices=["choose", "rest"])
+    parser.add_argument("--out")
     given = parser.parse_args()
     if given.what == "clean":
         measure_clean(given.part, given.count)
-    else:
+    elif given.what == "measured":
         measure_measured(given.third)
+    else:
+        measure_cells(given.third, given.out)

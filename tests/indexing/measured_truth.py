@@ -41,7 +41,7 @@ def allowed_hkl(label: dict[str, str], two_theta: float) -> NDArray[np.int32]:
 
 
 def _design(hkl: NDArray[np.int32], system: str) -> Rows:
-    h, k, l = hkl.T.astype(float)  # noqa: E741
+    h, k, l = hkl.T.astype(float)
     one = {
         "cubic": [h * h + k * k + l * l],
         "tetragonal": [h * h + k * k, l * l],
@@ -64,8 +64,11 @@ def fit_cell(
     """
     reciprocal = gemmi.UnitCell(*stated_cell(label))
     q = np.asarray(reciprocal.calculate_1_d2_array(hkl))
-    angle = lambda v: 2 * np.degrees(  # noqa: E731
-        np.arcsin(np.clip(WAVELENGTH / 2 * np.sqrt(np.maximum(v, 1e-9)), 0, 1))
+    angle = lambda v: (
+        2
+        * np.degrees(
+            np.arcsin(np.clip(WAVELENGTH / 2 * np.sqrt(np.maximum(v, 1e-9)), 0, 1))
+        )
     )
     best, at = np.inf, (0.0, 1.0)
     for scale in np.arange(0.990, 1.0101, 0.001):
