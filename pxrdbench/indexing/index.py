@@ -200,8 +200,8 @@ class Indexing:
             f"_cell_angle_alpha {alpha:.4f}",
             f"_cell_angle_beta {beta:.4f}",
             f"_cell_angle_gamma {gamma:.4f}",
-            f"# Bravais lattice {cell.bravais_lattice}, M20 {cell.m20:.1f}; axes are those "
-            "of the lattice, not always of the group's standard setting",
+            f"# Bravais lattice {cell.bravais_lattice}, M20 {cell.m20:.1f}; axes of "
+            "the lattice, not always those of the group's standard setting",
         ]
         for one in self.space_groups[:5]:
             rows.append(
