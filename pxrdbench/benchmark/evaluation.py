@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from pxrdbench.benchmark.foreign.open import opened_model
 from pxrdbench.benchmark.foreign.sandbox import SandboxLimits
 from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
-from pxrdbench.benchmark.scoring.predict import describe_model, load_part, predict_track
+from pxrdbench.benchmark.scoring.predict import describe_model, predict_track
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import score
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part, load_part
 
 if TYPE_CHECKING:  # imports torch, which scoring stored predictions needs not
     from pxrdbench.learning.networks.registry import Classifier
@@ -30,7 +30,7 @@ DEFAULT_TRACK = "aflow/prototypes"
 
 def evaluate(
     model: "Path | str | Classifier | Predictions",
-    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
+    track: str | Path | Part = DEFAULT_TRACK,
     part: str = "test",
     out: Path | str | None = None,
     *,
@@ -73,7 +73,7 @@ def evaluate(
 
 def _find_predictions(
     model: "Path | str | Classifier | Predictions",
-    track: TrackPart | MeasuredPart,
+    track: Part,
     model_name: str | None,
     batch_size: int,
     on_progress: Callable[[int, int], None] | None,
@@ -99,7 +99,7 @@ def _find_predictions(
 
 def evaluate_file(
     model: Path | str,
-    track: str | Path | TrackPart | MeasuredPart = DEFAULT_TRACK,
+    track: str | Path | Part = DEFAULT_TRACK,
     part: str = "test",
     out: Path | str | None = None,
     *,

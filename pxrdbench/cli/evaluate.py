@@ -40,10 +40,9 @@ def run_evaluate(
 ) -> "Evaluation":
     """Score a model under a live line, then print the table."""
     from pxrdbench.benchmark.evaluation import evaluate_file
-    from pxrdbench.tracks.load import find_track, load_track
+    from pxrdbench.tracks.load import load_track
 
-    # A folder that the user names may hold a track; a file may not name a folder.
-    loaded = load_track(find_track(track), part)
+    loaded = load_track(track, part)
     # Beside the model, or here where it is no file.
     beside = Path(weights or model).parent / "eval"
     folder = out or beside / loaded.name.replace("/", "-")

@@ -34,9 +34,9 @@ def split_list() -> None:
 @split_app.command("show")
 def split_show(track: TrackArgument) -> None:
     """Say all about one track: parts, licence, digests, whom to cite."""
-    from pxrdbench.tracks.load import find_track, load_record
+    from pxrdbench.tracks.load import load_record
 
-    record = load_record(find_track(track))
+    record = load_record(track)
     console.print(f"[bold]{record['name']}[/] version {record['version']}")
     console.print(record["description"])
     columns = ("track", "part", "crystals", "types", "groups", "frozen")

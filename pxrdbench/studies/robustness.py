@@ -37,7 +37,8 @@ from pxrdbench.studies.effect_levels import (
     PEAK_CURVES,
     CurveDefinition,
 )
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part, TrackPart
+from pxrdbench.tracks.part import require_crystals
 
 FORMAT, FORMAT_VERSION = "pxrdbench.robustness", 1
 
@@ -169,7 +170,7 @@ def read_robustness(path: Path | str) -> Robustness:
 
 def measure_robustness(
     classifier: "Classifier",
-    track: TrackPart | MeasuredPart,
+    track: Part,
     description: ModelDescription | None = None,
     *,
     count: int = DEFAULT_CRYSTALS,
@@ -192,14 +193,10 @@ def measure_robustness(
         on_progress: Called with patterns done and patterns in total.
 
     Raises:
-        EvaluationError: If an effect is unknown or needs crystals that are not there,
-            or the track's patterns were measured once and for all.
+        EvaluationError: If an effect is unknown or needs crystals that are not there.
+        SplitError: If the track's patterns were measured once and for all.
     """
-    if isinstance(track, MeasuredPart):
-        raise EvaluationError(
-            f"{track.name} holds measured patterns, which cannot be measured worse: "
-            "take a track of crystals"
-        )
+    track = require_crystals(track, "robustness")
     known = describe_model(classifier) if description is None else description
     definitions = choose_curves(effects, with_crystals=crystals is not None)
     bench = _Bench.prepare(classifier, track, known, count, crystals, seed)

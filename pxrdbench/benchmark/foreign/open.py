@@ -30,6 +30,7 @@ from pxrdbench.benchmark.scoring.predict import (
     describe_model,
 )
 from pxrdbench.errors import ModelError
+from pxrdbench.learning.models.find import available_checkpoints, find_checkpoint
 
 if TYPE_CHECKING:  # imports torch, which this process may not need
     from pxrdbench.learning.networks.registry import Classifier
@@ -101,7 +102,7 @@ def open_model(
     """Open one of our own checkpoints, or another model in its own process.
 
     Args:
-        model: A file, ``module:factory``, or a name.
+        model: A file, the folder of a run, ``module:factory``, or a name.
         limits: What a model in its own process may use.
         weights: What a name or ``module:factory`` is given.
 
@@ -112,6 +113,8 @@ def open_model(
         ModelError: If it cannot be found or opened safely.
     """
     path, text = Path(model), str(model)
+    if path.is_dir() or text in available_checkpoints():
+        path = find_checkpoint(model)
     if path.exists():
         if weights is not None:
             raise ModelError(

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, Float64
@@ -13,23 +11,7 @@ from pxrdbench.benchmark.scoring.track_input import TrackInput
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
 from pxrdbench.learning.networks.registry import Classifier
-from pxrdbench.tracks.load import MeasuredPart, TrackPart, find_track, load_track
-
-if TYPE_CHECKING:
-    pass
-
-
-def load_part(
-    track: str | Path | TrackPart | MeasuredPart, part: str
-) -> TrackPart | MeasuredPart:
-    """Load a part by the name or folder of its track, or take it as it is.
-
-    Raises:
-        SplitError: If there is no such track or part.
-    """
-    if isinstance(track, str | Path):
-        return load_track(find_track(str(track)), part)
-    return track
+from pxrdbench.tracks.load import Part
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +96,7 @@ def _training_frequencies(prior_digest: str) -> dict[int, float] | None:
 
 def predict_track(
     classifier: "Classifier",
-    track: TrackPart | MeasuredPart,
+    track: Part,
     description: "ModelDescription | None" = None,
     *,
     batch_size: int = 256,

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from pxrdbench.crystal.generator.check import find_group
 from pxrdbench.crystal.structure import Crystal, Site
 from pxrdbench.crystal.symmetry.letters import WYCKOFF_LETTERS
 from pxrdbench.crystal.symmetry.tables import (
@@ -176,8 +177,6 @@ def generic_crystal(
     scale = (volume / Crystal(group, cell, ()).volume) ** (1 / 3)
     a, b, c = (scale * length for length in cell[:3])
     return Crystal(group, (a, b, c, *cell[3:]), tuple(sites))
-
-
 
 
 def _is_higher(group: int, wyckoff: list[int], elements: list[str]) -> bool:

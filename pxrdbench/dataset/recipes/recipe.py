@@ -25,7 +25,13 @@ from pxrdbench.crystal.generator.draw import (
     draw_crystals_of_type,
     draw_crystals_with_report,
 )
-from pxrdbench.crystal.prior.prior import Prior, load_prior
+from pxrdbench.crystal.prior.prior import (
+    Prior,
+    available_priors,
+    find_shipped_prior,
+    kept_name,
+    load_prior,
+)
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import Preset, RecipeCard
@@ -226,21 +232,31 @@ class Recipe:
     ) -> "Recipe":
         """Find the prior that a card names, and make the recipe again.
 
+        Args:
+            card: All choices, and the digest of the prior.
+            prior: Where it is; a shipped one is found by its digest.
+
         Raises:
-            RecipeError: If the prior found is not the one that the card was made with.
+            RecipeError: If the prior is not here, or the one that is given is not the
+                one that the card was made with; it asks for it by its digest.
         """
+        if prior is None:
+            found = find_shipped_prior(card.prior_digest, card.prior_name)
+            if found is None:
+                raise RecipeError(_ask_for_prior(card))
+        else:
+            found = load_prior(prior)
+            if found.digest != card.prior_digest:
+                raise RecipeError(
+                    f"the recipe was made with the prior {card.prior_name!r} of digest "
+                    f"{card.prior_digest[:12]}, the one here has "
+                    f"{found.digest[:12]}: the same seed would give other "
+                    "crystals. Pass the file of the old prior, or start a new set"
+                )
         # The card holds every other argument under the argument's name.
         names = cls.__init__.__kwdefaults__ or ()
         choices = {name: getattr(card, name) for name in names}
-        where = card.prior_name if prior is None else prior
-        recipe = cls(where, card.seed, **choices)
-        if recipe.prior.digest != card.prior_digest:
-            raise RecipeError(
-                f"the recipe was made with the prior {card.prior_name!r} of digest "
-                f"{card.prior_digest[:12]}, the one here has "
-                f"{recipe.prior.digest[:12]}: the same seed would give other "
-                "crystals. Pass the file of the old prior, or start a new set"
-            )
+        recipe = cls(found, card.seed, **choices)
         if recipe.digest != card.digest:
             raise RecipeError(
                 "the recipe cannot be made again: "
@@ -390,6 +406,19 @@ class Recipe:
             f"between {self.grid.start} and {self.grid.stop} degrees; widen the grid "
             "or shorten the wavelength"
         )
+
+
+def _ask_for_prior(card: RecipeCard) -> str:
+    """Ask for a prior that is not here, in one sentence."""
+    why = "it is none of those that ship"
+    if card.prior_name in available_priors():
+        why = "the one of that name here would give other crystals"
+    return (
+        f"these samples were drawn from the prior {card.prior_name!r} of digest "
+        f"{card.prior_digest[:12]}, which is not here ({why}): give its file "
+        f"(--prior, prior=), or put it beside the shards as "
+        f"{kept_name(card.prior_digest)}"
+    )
 
 
 def _count_rejections(report: Rejections) -> Counter[str]:

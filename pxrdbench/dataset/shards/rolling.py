@@ -23,6 +23,7 @@ from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.block_rendering import BlockRenderer
 from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardSpan
+from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
 from pxrdbench.dataset.source import EndOfSource
 from pxrdbench.dataset.storage.open import open_store
@@ -142,7 +143,8 @@ class RollingSet:
             consumer: Whose acknowledgements to write; none if empty.
             measurement: What instrument and sample add when patterns are rendered,
                 instead of what the recipe says.
-            prior: Where the recipe's prior is, if it is no embedded one.
+            prior: Where the recipe's prior is; looked for among those that ship and
+                beside the shards if left away.
             patience: How long to wait for a shard [s].
 
         Raises:
@@ -151,7 +153,10 @@ class RollingSet:
         self.redrawn = 0
         self._store = open_store(location)
         self._manifest = Manifest.read_description(self._store)
-        self._renderer = BlockRenderer(self._manifest.card, measurement, prior)
+        card = self._manifest.card
+        self._renderer = BlockRenderer(
+            card, measurement, lambda: recall_recipe(self._store, card, prior)
+        )
         self._prior = prior
         self._patience = patience
         self._recipe: Recipe | None = None
@@ -252,7 +257,7 @@ class RollingSet:
         """Make the samples of a deleted shard again."""
         with self._lock:
             if self._recipe is None:
-                self._recipe = Recipe.from_card(self.card, self._prior)
+                self._recipe = recall_recipe(self._store, self.card, self._prior)
         first = number * self.block_samples
         count = min(self.block_samples, record.samples - first)
         block, _ = draw_block(self._recipe, record.first + first, count)

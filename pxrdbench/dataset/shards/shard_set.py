@@ -18,6 +18,7 @@ from pxrdbench.dataset.shards.block_rendering import (
 )
 from pxrdbench.dataset.shards.cache import ShardCache
 from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord
+from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.packing import unpack_peaks
 from pxrdbench.dataset.shards.shard import Block, read_block
 from pxrdbench.dataset.storage.open import open_store
@@ -66,8 +67,9 @@ class ShardSet:
             epoch: Pass over the samples.
             measurement: What instrument and sample add when patterns are rendered,
                 instead of what the recipe says; ``Measurement()`` adds nothing.
-            prior: Where the recipe's prior is, if it is no embedded one; only asked
-                for where a measurement adds impurities.
+            prior: Where the recipe's prior is; only asked for where a measurement
+                adds impurities, and looked for among those that ship and beside the
+                shards if left away.
             skip_damaged: Leave samples of damaged blocks out and count them, instead
                 of stopping with the name of the shard.
             cache: Where shards of an object store are kept, 4 GB at most; a temporary
@@ -85,7 +87,10 @@ class ShardSet:
         self.skipped: Counter[str] = Counter()
         self._skip_damaged = skip_damaged
         self._shards = ShardCache(self._store, cache)
-        self._renderer = BlockRenderer(self.manifest.card, measurement, prior)
+        card = self.manifest.card
+        self._renderer = BlockRenderer(
+            card, measurement, lambda: recall_recipe(self._store, card, prior)
+        )
         samples = [record.samples for record in self.manifest.records]
         self._shard_offset = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
         self._block = _BlockCache(self._read_block, _CACHED_BLOCKS)

@@ -103,7 +103,9 @@ class RayStream:
         self.redrawn = 0
         self._recipe = recipe
         self._renderer = BlockRenderer(
-            recipe.card, measurement, recipe.prior if prior is None else prior
+            recipe.card,
+            measurement,
+            lambda: recipe if prior is None else Recipe.from_card(recipe.card, prior),
         )
         self._chunk_samples = chunk_samples
         self._ahead = ahead

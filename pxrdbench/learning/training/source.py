@@ -1,7 +1,7 @@
 """What a run learns from, what is held out of it, and what a checkpoint says of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -154,12 +154,12 @@ def _last(source: Any, count: int) -> Batch:
     return batch
 
 
-def _real_patterns(track: str, source: BatchSource) -> Batch | None:
+def _real_patterns(track: str | Path, source: BatchSource) -> Batch | None:
     """The ``dev`` part of a track on the grid of a source; None for other lines."""
     part = load_track(track, "dev")
     if part.radiation.lines != source.radiation.lines:
         return None
-    part = replace(part, grid=source.grid)
+    part = part.with_grid(source.grid)
     return part.batch(0, len(part))
 
 

@@ -20,6 +20,12 @@ from typing import Any
 import numpy as np
 
 from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.errors import SplitError
+from pxrdbench.sources.databases.materials_project import (
+    read_crystals,
+    read_table,
+    select_rows,
+)
 from pxrdbench.tracks.assignment import deal_by_year, deal_rows
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
 from pxrdbench.tracks.load import (
@@ -46,8 +52,6 @@ from pxrdbench.tracks.store import (
     package_versions,
     track_digest,
 )
-from pxrdbench.errors import SplitError
-from pxrdbench.sources.databases.materials_project import read_crystals, read_table, select_rows
 
 FROZEN_PARTS = ("dev", "test")
 RESERVE = "reserve"

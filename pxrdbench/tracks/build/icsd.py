@@ -24,12 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from pxrdbench.crystal.structure import take_crystals
-from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.crystal.structure import CrystalBatch, take_crystals
+from pxrdbench.errors import CrystalError, PatternError, SplitError
+from pxrdbench.sources.structures.load import load_import, load_import_record
 from pxrdbench.tracks.assignment import PART_SHARES, deal_by_hash
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
-from pxrdbench.tracks.public_form import make_public_form, write_public_form
 from pxrdbench.tracks.load import LABELS
+from pxrdbench.tracks.public_form import make_public_form, write_public_form
 from pxrdbench.tracks.store import (
     GRID,
     MARGIN,
@@ -46,8 +47,6 @@ from pxrdbench.tracks.store import (
     track_digest,
     write_columns,
 )
-from pxrdbench.errors import CrystalError, PatternError, SplitError
-from pxrdbench.sources.structures.load import load_import, load_import_record
 
 KINDS = ("random", "structure-type")
 RESTRICTED_LICENCE = "licensed crystals: not to be passed on"

@@ -19,21 +19,6 @@ from typing import Any
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
-from pxrdbench.tracks.load import (
-    AFLOW_TRACK,
-    OPEN_TRACK,
-    PART_SHARES,
-    TRACKS_FOLDER,
-    deal_types,
-)
-from pxrdbench.tracks.build.derived import build_derived_tracks
-from pxrdbench.tracks.store import (
-    Columns,
-    freeze_sizes,
-    read_columns,
-    read_left_out,
-    write_track,
-)
 from pxrdbench.errors import SplitError
 from pxrdbench.sources.databases.aflow import read_prototypes
 from pxrdbench.sources.databases.materials_project import (
@@ -46,6 +31,21 @@ from pxrdbench.sources.labels.structure_type import (
     SYMPREC,
     Symmetry,
     find_symmetry,
+)
+from pxrdbench.tracks.build.derived import build_derived_tracks
+from pxrdbench.tracks.load import (
+    AFLOW_TRACK,
+    OPEN_TRACK,
+    PART_SHARES,
+    TRACKS_FOLDER,
+    deal_types,
+)
+from pxrdbench.tracks.store import (
+    Columns,
+    freeze_sizes,
+    read_columns,
+    read_left_out,
+    write_track,
 )
 
 OPEN_DESCRIPTION = (

@@ -25,10 +25,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, UInt16
 
+from pxrdbench.errors import SplitError
+from pxrdbench.sources.databases.rruff import Kind, RruffEntry, read_rruff
+from pxrdbench.sources.scans.read import resample
 from pxrdbench.tracks.assignment import deal_by_hash
-from pxrdbench.tracks.public_form import make_public_form, write_public_form
-from pxrdbench.tracks.load import MEASURED
 from pxrdbench.tracks.build.icsd import mark_restricted, write_record
+from pxrdbench.tracks.load import MEASURED
+from pxrdbench.tracks.public_form import make_public_form, write_public_form
 from pxrdbench.tracks.store import (
     GRID,
     Columns,
@@ -36,9 +39,6 @@ from pxrdbench.tracks.store import (
     package_versions,
     write_columns,
 )
-from pxrdbench.errors import SplitError
-from pxrdbench.sources.databases.rruff import Kind, RruffEntry, read_rruff
-from pxrdbench.sources.scans.read import resample
 
 RULES_VERSION = 1
 KINDS = ("all", "clean")
@@ -274,6 +274,10 @@ def read_reference_list() -> dict[tuple[str, str], str]:
         scattering/paper-ai-diffraction (MIT), its list RRUFF-325: here the 258 that
         it names.
     """
-    text = files("pxrdbench.tracks.build").joinpath("rruff_reference.csv").read_text("utf-8")
+    text = (
+        files("pxrdbench.tracks.build")
+        .joinpath("rruff_reference.csv")
+        .read_text("utf-8")
+    )
     rows = [line.split(",") for line in text.splitlines() if not line.startswith("#")]
     return {(row[0].casefold(), row[1]): row[2] for row in rows[1:]}
