@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
+from pxrdbench.errors import OptionError
 
 if TYPE_CHECKING:
     from pxrdbench.crystal.prior.prior import Prior
@@ -25,6 +27,7 @@ WorkersOption = Annotated[Optional[int], typer.Option("--workers", min=1)]
 
 @prior_app.command("fit")
 def fit(
+    context: typer.Context,
     structures: Annotated[
         Path,
         typer.Argument(
@@ -75,8 +78,19 @@ def fit(
     from pxrdbench.sources.structures.load import is_import
     from pxrdbench.tracks.load import split_digest
 
-    if groups is not None and not smooth:
-        raise typer.BadParameter("--groups needs --smooth")
+    if smooth:
+        refuse_idle(
+            context, ["min_crystals"], "with --smooth: thin groups borrow, none goes"
+        )
+    else:
+        refuse_idle(context, ["groups"], "without --smooth")
+    if cif:
+        refuse_idle(context, ["track"], "with --cif: all of the CIFs are taken")
+    if is_import(structures):
+        refuse_idle(context, ["cif"], "on an import, whose CIFs were read already")
+        refuse_idle(
+            context, ["workers"], "on an import, whose crystals were read already"
+        )
     if track is None and not cif and not is_import(structures):
         track = "open/structure-type"
     read = (
@@ -117,6 +131,7 @@ def fit(
 
 @prior_app.command("show")
 def show(
+    context: typer.Context,
     prior: PriorArgument = "open-v0",
     figures: Annotated[
         Optional[Path], typer.Option(help="Folder for figures: real and generated.")
@@ -133,6 +148,10 @@ def show(
     from pxrdbench.crystal.prior.prior import load_prior
     from pxrdbench.crystal.symmetry.tables import crystal_system, space_group_symbol
 
+    if figures is None:
+        refuse_idle(context, ["structures"], "without --figures")
+    if structures is None:
+        refuse_idle(context, ["track", "workers"], "without --structures")
     loaded = load_prior(prior)
     console.print(f"[bold]{loaded.name}[/]  digest {loaded.digest}")
     console.print(f"fitted on: {loaded.source or 'unknown'}")
@@ -163,6 +182,7 @@ def show(
 
 @prior_app.command("compare")
 def compare(
+    context: typer.Context,
     first: PriorArgument,
     second: Annotated[
         Optional[str], typer.Argument(help="Another prior; else real crystals.")
@@ -181,7 +201,9 @@ def compare(
     from pxrdbench.crystal.report.report import compare_priors, compare_to_crystals
 
     if (second is None) == (structures is None):
-        raise typer.BadParameter("give either a second prior or --structures")
+        raise OptionError("give either a second prior or --structures")
+    if structures is None:
+        refuse_idle(context, ["track", "workers"], "without --structures")
     if second is not None:
         result = compare_priors(load_prior(first), load_prior(second), count=count)
         _print_comparison(result, first, second)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
 
 if TYPE_CHECKING:
     from pxrdbench.studies.leakage_report import KnownPeaks
@@ -96,6 +97,7 @@ def split_check(track: TrackArgument) -> None:
 
 @split_app.command("audit")
 def split_audit(
+    context: typer.Context,
     tracks: Annotated[
         Optional[list[str]],
         typer.Argument(help="Names or folders; all tracks if left away."),
@@ -123,6 +125,11 @@ def split_audit(
 
     names = [find_track(track) for track in tracks or available_tracks()]
     if data is None:
+        refuse_idle(
+            context,
+            ["cache", "out", "workers"],
+            "without --data: what was found before is shown",
+        )
         for name in names:
             _print_audit(load_report(name))
         return

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line
+from pxrdbench.cli.options import refuse_idle
 
 
 def run_verify(folder: Path | str, samples: int, prior: str | None = None) -> None:
@@ -38,6 +39,7 @@ def run_verify(folder: Path | str, samples: int, prior: str | None = None) -> No
 
 
 def verify(
+    context: typer.Context,
     shards: Annotated[str, typer.Argument(help="Folder of shards, or s3://…")],
     samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,
     prior: Annotated[
@@ -48,4 +50,6 @@ def verify(
     """Hash every shard again, draw some samples again, and compare."""
     from pxrdbench.cli.verify import run_verify
 
+    if samples == 0:
+        refuse_idle(context, ["prior"], "with --samples 0: nothing is drawn anew")
     run_verify(shards, samples, prior)

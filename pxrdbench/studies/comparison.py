@@ -39,7 +39,7 @@ from pxrdbench.benchmark.scoring.intervals import (
 from pxrdbench.benchmark.scoring.metrics import Score
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import Outcome, define_scores
-from pxrdbench.errors import EvaluationError
+from pxrdbench.errors import EvaluationError, OptionError
 from pxrdbench.tracks.load import Part, check_track_name, load_part
 
 # What a comparison tells unless asked for more.
@@ -133,9 +133,15 @@ def compare(
             unknown.
     """
     given = None if track is None else load_part(track, part)
-    arms = [load_arm(arm, None if given is None else given.name) for arm in (first, second)]
+    arms = [
+        load_arm(arm, None if given is None else given.name) for arm in (first, second)
+    ]
     loaded = _find_track(arms) if given is None else given
     outcomes = [[Outcome.of(model, loaded) for model in arm] for arm in arms]
+    if seeds_are_paired and len(arms[0]) == len(arms[1]) == 1:
+        raise OptionError(
+            "paired seeds cannot act on one model an arm: there is no spread of seeds"
+        )
     if seeds_are_paired and len(arms[0]) != len(arms[1]):
         raise EvaluationError(
             f"paired seeds need as many models in both arms, not {len(arms[0])} and "

@@ -4,17 +4,18 @@ from types import SimpleNamespace
 
 from measured_scans import draw_crystals, write_model
 
-from pxrdbench.crystal.prior.prior import fit_prior
-from pxrdbench.sources.structures.load import import_structures, load_import
+from pxrdbench.crystal.prior.edit import restrict_prior
+from pxrdbench.crystal.prior.prior import load_prior
+from pxrdbench.sources.structures.load import import_structures
 from pxrdbench.tracks.build.icsd import build_icsd_tracks
 
 
-def build_things(folder, count=60):
+def build_things(folder, count=40):
     """Build below a folder; gives the places, relative to it.
 
     - ``import``: crystals that were read from CIFs
     - ``tracks/cif-random``: a track of them, in three parts
-    - ``mine.npz``: a prior of them
+    - ``mine.npz``: a prior that does not ship
     - ``run/last.pt``: a network that nobody trained
     """
     (folder / "cifs").mkdir()
@@ -22,9 +23,10 @@ def build_things(folder, count=60):
         (folder / f"cifs/{number:03d}.cif").write_text(crystal.to_cif(f"c{number}"))
     import_structures("cif", folder / "cifs", folder / "import", workers=1)
     build_icsd_tracks(folder / "import", folder / "tracks")
-    crystals, _ = load_import(folder / "import")
-    prior, _ = fit_prior(crystals, name="mine", min_crystals=1)
-    prior.save(folder / "mine.npz")
+    # A prior of so few crystals could not draw.
+    restrict_prior(load_prior("open-v0"), min_crystals=300, name="mine").save(
+        folder / "mine.npz"
+    )
     (folder / "run").mkdir()
     write_model(folder / "run" / "last.pt")
     return SimpleNamespace(

@@ -152,8 +152,8 @@ def find_crystal_source(source: str | Path) -> CrystalSource:
         ModelError: If it is no such source, or names a part that judges.
         SplitError: If there is no such track.
     """
-    kind, _, rest = str(source).partition(":")
-    if kind not in ("track", "import"):
+    kind, colon, rest = str(source).partition(":")
+    if not colon or kind not in ("track", "import"):
         kind, rest = "", str(source)
     rest = rest.rstrip("/")
     if kind == "import" or (not kind and is_import(rest)):
@@ -174,7 +174,7 @@ def find_crystal_source(source: str | Path) -> CrystalSource:
 
 
 def open_real_crystals(
-    name: str | Path, data: Path | None, measurement: str | None, seed: int
+    name: str | Path, data: str | Path | None, measurement: str | None, seed: int
 ) -> tuple[RealCrystals, dict[str, Any]]:
     """Find real crystals to learn from.
 
@@ -221,7 +221,7 @@ def open_real_crystals(
     }
 
 
-def count_real_crystals(name: str | Path, data: Path | None) -> int:
+def count_real_crystals(name: str | Path, data: str | Path | None) -> int:
     """Crystals of a source, found without simulating them.
 
     Raises:
@@ -245,7 +245,7 @@ def _digest(name: str, ids: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=1)  # several seeds in one process
-def _read_track(track: str | Path, data: Path | None) -> _Read:
+def _read_track(track: str | Path, data: str | Path | None) -> _Read:
     """The statistics part of a track, in an order that depends on the ids only."""
     label = load_record(track)["name"]
     if data is None:

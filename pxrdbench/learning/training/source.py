@@ -105,7 +105,7 @@ def _open_synthetic(config: TrainConfig) -> tuple[BatchSource, Batch, dict[str, 
 
 
 def _open_shards(
-    config: TrainConfig, folder: Path
+    config: TrainConfig, folder: str | Path
 ) -> tuple[BatchSource, Batch, dict[str, Any]]:
     shards = ShardSet(folder, measurement=config.measurement)
     # The last samples, so that no recipe and no prior is needed to read shards.
