@@ -62,7 +62,7 @@ REFUSED = [
     ("generate --structure-type", "221 0:a 1:b O:c|--frequencies|icsd",
      "--frequencies"),
     ("generate --address auto --dashboard", "", "--dashboard"),
-    ("eval no.h5 --weights", "w.pt", "--weights"),
+    ("eval p.h5 --weights", "w.pt", "--weights"),
     ("predict scan.xy --json --out", "x.png", "--out"),
     ("predict scan.xy --radiation", "CuKa", "--radiation"),
     ("import cod folder --out out --csv", "x.csv", "ICSD"),
@@ -115,7 +115,7 @@ ALWAYS = {
     "--out --resume --from --batch-size --learning-rate --optimizer --schedule "
     "--precision --compile --accumulate --average --classes --keep "
     "--tensorboard --device --threads --loader-workers --seed",
-    "eval": "model --track --out",
+    "eval": "model --track --part --out",
     "predict": "files --model --top --json",
     "import": "kind path --out --paper --max-volume --max-sites --min-crystals "
     "--ordered --same-group --symprec --restricted --workers --time-limit",

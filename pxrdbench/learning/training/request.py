@@ -152,9 +152,9 @@ class TrainRequest:
         known = {field.name for field in fields(TrainConfig)}
         said = {name: value for name, value in self._said().items() if name in known}
         options |= {name: _parse(name, value) for name, value in said.items()}
-        measurement = self.measurement or (run and run.measurement)
-        if self.mixture is not None:
-            measurement = self.measurement
+        measurement = self.measurement
+        if measurement is None and self.mixture is None and run is not None:
+            measurement = run.measurement
         if self.kind == "recipe":
             options |= {"recipe": self._make_recipe(measurement), "measurement": None}
         else:
