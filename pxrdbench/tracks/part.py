@@ -1,6 +1,6 @@
 """One part of a track in memory: what models are asked about."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.profile import render
 from pxrdbench.errors import SplitError
@@ -15,7 +16,7 @@ from pxrdbench.frozen import freeze_arrays
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Part(ABC):
+class Part(BatchSource):
     """One part of a track, simulated or measured: a batch source with names.
 
     Attributes:
@@ -46,21 +47,16 @@ class Part(ABC):
     # What the samples of one ``structure_type`` have in common.
     clusters: ClassVar[str] = "structure types"
 
+    is_random_access = True
+
     def __post_init__(self) -> None:
         freeze_arrays(self)
+        object.__setattr__(self, "length", len(self.ids))
+        groups = tuple(np.unique(self.space_group).tolist())
+        object.__setattr__(self, "space_groups", groups)
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def length(self) -> int:
-        """Number of samples."""
-        return len(self)
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.space_group).tolist())
 
     def batch(self, start: int, count: int) -> Batch:
         """Give the patterns of samples start to start + count.

@@ -41,8 +41,10 @@ from pxrdbench.dataset.recipes.choices import (
     check_sizes,
     check_volume,
     find_measurement,
+    has_own_widths,
 )
 from pxrdbench.dataset.recipes.rendering import find_empty, render_samples, shift_reach
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.effect import Samples
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.diffraction.measurement.sample_effects import (
@@ -86,7 +88,7 @@ class DrawnPeaks(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Recipe:
+class Recipe(BatchSource):
     """A data set without end: prior, seed and physics; sample i on demand.
 
     Attributes:
@@ -102,6 +104,8 @@ class Recipe:
 
     prior: Prior
     card: RecipeCard
+
+    length = None  # a recipe has no end
 
     def __init__(
         self,
@@ -176,28 +180,10 @@ class Recipe:
         )
         object.__setattr__(self, "prior", prior)
         object.__setattr__(self, "card", card)
+        for name in ("grid", "radiation", "space_groups"):
+            object.__setattr__(self, name, getattr(card, name))
         if structure_type is not None:
             self._draw_crystals(0, 1)  # refuses what the prior does not know
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self.card.grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self.card.radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-        return self.card.space_groups
-
-    @property
-    def length(self) -> None:
-        """A recipe has no end."""
-        return
 
     @property
     def digest(self) -> str:
@@ -263,6 +249,28 @@ class Recipe:
                 + "; ".join(card.differences(recipe.card))
             )
         return recipe
+
+    def replace(self, **choices: Any) -> "Recipe":
+        """Make the same choices but some.
+
+        Args:
+            choices: Arguments of `Recipe` by name. Crystallite sizes stay, unless
+                another measurement draws the whole width.
+
+        Example:
+            >>> recipe = Recipe("open-v0", crystallite_size_nm=(30.0, 40.0))
+            >>> recipe.replace(seed=7).card.crystallite_size_nm
+            (30.0, 40.0)
+        """
+        names = Recipe.__init__.__kwdefaults__ or ()
+        kept = {name: getattr(self.card, name) for name in names}
+        if "measurement" in choices:
+            radiation = Radiation.parse(choices.get("radiation", self.radiation))
+            measurement = find_measurement(choices["measurement"], radiation)
+            if has_own_widths(measurement):
+                kept["crystallite_size_nm"] = None
+        choices = {"prior": self.prior, "seed": self.card.seed, **kept, **choices}
+        return Recipe(**choices)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a worker as card and prior, without what the prior has cached."""

@@ -17,6 +17,7 @@ from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.rendering import render_samples
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.effect import Samples
 from pxrdbench.diffraction.measurement.measurement import Measurement, load_measurement
 from pxrdbench.diffraction.measurement.sample_effects import PhasePool
@@ -38,7 +39,7 @@ _TRAINING_PART = "statistics"
 
 
 @dataclass(frozen=True, eq=False)
-class RealCrystals:
+class RealCrystals(BatchSource):
     """Patterns of real crystals, with another size and noise in each pass.
 
     Attributes:
@@ -63,15 +64,11 @@ class RealCrystals:
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
+        object.__setattr__(self, "length", len(self.ids))
+        groups = tuple(np.unique(self.crystals.space_group).tolist())
+        object.__setattr__(self, "space_groups", groups)
 
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.crystals.space_group).tolist())
-
-    @property
-    def length(self) -> int:
-        """Number of crystals."""
+    def __len__(self) -> int:
         return len(self.ids)
 
     def with_epoch(self, epoch: int) -> "RealCrystals":
@@ -94,8 +91,8 @@ class RealCrystals:
             ModelError: If the range leaves the set.
         """
         stop = start + count
-        if not 0 <= start < stop <= self.length:
-            raise ModelError(f"crystals {start} to {stop} of {self.length}")
+        if not 0 <= start < stop <= len(self):
+            raise ModelError(f"crystals {start} to {stop} of {len(self)}")
         first, last = self.peaks.peak_offset[start], self.peaks.peak_offset[stop]
         peaks = PeakBatch(
             two_theta=self.peaks.two_theta[first:last],
@@ -124,7 +121,7 @@ class RealCrystals:
         """Impurities by height are other crystals of the set."""
         if self.measurement is None or not self.measurement.needs_pool:
             return None
-        return PhasePool(self.peaks, np.ones(self.length))
+        return PhasePool(self.peaks, np.ones(len(self)))
 
 
 @dataclass(frozen=True)
@@ -230,7 +227,7 @@ def count_real_crystals(name: str | Path, data: str | Path | None) -> int:
     found = find_crystal_source(name)
     if found.track and data is not None:
         return int(load_table(found.track, _TRAINING_PART).num_rows)
-    return open_real_crystals(name, data, None, 0)[0].length
+    return len(open_real_crystals(name, data, None, 0)[0])
 
 
 _Read = tuple[CrystalBatch, tuple[str, ...], bool, str]
