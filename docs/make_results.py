@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from results_page import write_page
 
-from pxrdbench.benchmark.evaluation import evaluate_file
+from pxrdbench.benchmark.evaluation import evaluate
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap
 from pxrdbench.benchmark.scoring.metrics import mean_score
 from pxrdbench.benchmark.scoring.predictions import Predictions
@@ -69,7 +69,7 @@ def train_arms(data: Path, runs: Path) -> dict[str, list[dict[str, Any]]]:
             for track in tracks:
                 folder = out / "eval" / track.replace("/", "-")
                 if not (folder / "evaluation.json").is_file():
-                    evaluate_file(out / "last.pt", track, out=folder)
+                    evaluate(out / "last.pt", track, out=folder)
     return costs
 
 

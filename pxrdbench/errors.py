@@ -9,7 +9,8 @@ PxrdbenchError
 ├── ShardError        a shard or manifest that is damaged or does not belong
 ├── SplitError        an unknown track or part
 ├── ModelError        an unknown model, or a checkpoint that does not fit
-└── EvaluationError   predictions that do not belong to a track
+├── EvaluationError   predictions that do not belong to a track
+└── OptionError       an option that cannot act, or contradicts another
 
 All are ``ValueError`` too, so that code which knows nothing of pxrdbench can
 catch them. The message names the value, the bound and the remedy.
@@ -70,3 +71,7 @@ class ModelError(PxrdbenchError):
 
 class EvaluationError(PxrdbenchError):
     """Predictions that do not belong to a track."""
+
+
+class OptionError(PxrdbenchError):
+    """An option that cannot act, or contradicts another."""

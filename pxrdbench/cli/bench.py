@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
 from pxrdbench.errors import PatternError
 
 bench_app = typer.Typer(
@@ -33,7 +34,13 @@ def bench(
     ] = None,
 ) -> None:
     """Time the simulator against pymatgen and others, interleaved, in CPU time."""
-    if context.invoked_subcommand is None:
+    if context.invoked_subcommand is not None:
+        refuse_idle(
+            context,
+            ["crystals", "corpus", "measurement", "workers", "out"],
+            f"before {context.invoked_subcommand}, which has options of its own",
+        )
+    else:
         _bench(crystals, corpus, measurement, workers, out)
 
 

@@ -20,46 +20,41 @@ _LABELS = {
 }
 
 
-def default_track(model: Path | str) -> str:
-    """The track that stored predictions are of; for models the one of seconds."""
-    from pxrdbench.benchmark.evaluation import DEFAULT_TRACK
-    from pxrdbench.benchmark.scoring.predictions import Predictions
-
-    path = Path(model)
-    if path.suffix in {".h5", ".hdf5"} and path.is_file():
-        return Predictions.read(path).track
-    return DEFAULT_TRACK
-
-
 def run_evaluate(
     model: Path | str,
-    track: str,
-    part: str = "test",
+    track: str | Path | None = None,
+    part: str | None = None,
     out: Path | None = None,
     weights: Path | None = None,
 ) -> "Evaluation":
-    """Score a model under a live line, then print the table."""
-    from pxrdbench.benchmark.evaluation import evaluate_file
-    from pxrdbench.tracks.load import find_track, load_track
+    """Evaluate a model under a live line, then print the table.
 
-    # A folder that the user names may hold a track; a file may not name a folder.
-    loaded = load_track(find_track(track), part)
-    # Beside the model, or here where it is no file.
-    beside = Path(weights or model).parent / "eval"
-    folder = out or beside / loaded.name.replace("/", "-")
+    Args:
+        model: See `pxrdbench.evaluate`, as for the others.
+        track: What to ask.
+        part: Part of it.
+        out: Folder of results; beside the model, by the track's name, if None.
+        weights: For a name or ``module:factory``.
+    """
+    from pxrdbench.benchmark.evaluation import evaluate, find_part
+
+    loaded = find_part(model, track, part)
+    if out is None:
+        place = Path(weights or model)
+        # Beside the model, or here where it is no file.
+        beside = place if place.is_dir() else place.parent
+        out = beside / "eval" / loaded.name.replace("/", "-")
     seen: list[tuple[int, float]] = []
     with live_line("eval") as line:
 
         def show(done: int, total: int) -> None:
             seen.append((done, perf_counter()))
-            line(f"{track}  {done:,} of {total:,} patterns", done / total)
+            line(f"{loaded.name}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate_file(
-            model, loaded, part, folder, weights=weights, on_progress=show
-        )
+        evaluation = evaluate(model, loaded, out=out, weights=weights, on_progress=show)
     print_evaluation(evaluation)
     _print_speed(seen, Path(weights or model))
-    console.print(f"report: {folder / 'report.html'}")
+    console.print(f"report: {out / 'report.html'}")
     return evaluation
 
 
@@ -119,8 +114,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Argument(
-            help="Checkpoint, state dict, ONNX, predictions (.h5), a model's name, "
-            "or module:factory of your own code."
+            help="Checkpoint, run, state dict, ONNX, predictions (.h5), a model's "
+            "name, or module:factory of your own code."
         ),
     ],
     track: Annotated[
@@ -132,15 +127,21 @@ def evaluate(
     weights: Annotated[
         Optional[Path], typer.Option(help="For a name or module:factory.")
     ] = None,
-    part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
+    part: Annotated[
+        Optional[str], typer.Option(help="Part of the track; test if left away.")
+    ] = None,
     out: Annotated[
         Optional[Path], typer.Option(help="Folder; beside the model if left away.")
     ] = None,
 ) -> None:
     """Score a model on real crystals it has not seen, with 95 % intervals."""
-    from pxrdbench.cli.evaluate import default_track, run_evaluate
+    from pxrdbench.cli.evaluate import run_evaluate
 
-    tracks = track or [default_track(model)]
-    for name in tracks:
-        folder = out / name.replace("/", "-") if out and len(tracks) > 1 else out
+    if not track or len(track) == 1:
+        run_evaluate(model, track[0] if track else None, part, out, weights)
+        return
+    from pxrdbench.tracks.load import load_record
+
+    for name in track:
+        folder = out and out / load_record(name)["name"].replace("/", "-")
         run_evaluate(model, name, part, folder, weights)

@@ -21,7 +21,8 @@ def export(
         Optional[str], typer.Option(help="Render with these effects: rruff-paper, …")
     ] = None,
     prior: Annotated[
-        Optional[Path], typer.Option(help="The recipe's prior, if it is a file.")
+        Optional[str],
+        typer.Option(help="The recipe's, if it is not beside the shards; or a name."),
     ] = None,
     allow_restricted: Annotated[
         bool, typer.Option("--allow-restricted", help="For licence holders only.")

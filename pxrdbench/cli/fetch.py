@@ -6,9 +6,12 @@ from typing import Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
+from pxrdbench.errors import OptionError
 
 
 def fetch(
+    context: typer.Context,
     source: Annotated[
         Optional[str], typer.Argument(help="rruff, mp-20, cod, …; without: a list.")
     ] = None,
@@ -33,14 +36,23 @@ def fetch(
     from pxrdbench.sources.fetch.get import fetch_source, licence_text
 
     if source is None:
+        refuse_idle(
+            context,
+            ["out", "yes", "mirror", "ids", "lock"],
+            "without the name of a set",
+        )
         table = make_table("Public data sets", ("name", "size", "what"))
         for known in CATALOGUE.values():
             table.add_row(known.name, known.size, known.title)
         console.print(table)
         return
+    if source != "cod":
+        refuse_idle(
+            context, ["ids"], f"on {source}: single entries are fetched of the COD only"
+        )
     console.print(licence_text(source), markup=False)
     if out is None:
-        raise typer.BadParameter("--out names the folder for the files")
+        raise OptionError("give --out, the folder for the files")
     if not yes:
         typer.confirm("Fetch under these terms?", abort=True)
     codes = ids.read_text(encoding="utf-8").split() if ids is not None else ()

@@ -17,12 +17,16 @@ from pxrdbench.cli.options import (
     RadiationOption,
     SeedOption,
     TypeOption,
+    given,
     make_recipe,
+    refuse_idle,
 )
 
 if TYPE_CHECKING:
     from pxrdbench.factory import GenerateConfig
     from pxrdbench.factory.progress import GenerateProgress, GenerateReport
+
+DEFAULT_OUT = "shards/open-v0"
 
 
 def run_generate(config: "GenerateConfig") -> "GenerateReport":
@@ -73,12 +77,13 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
 
 
 def generate(
+    context: typer.Context,
     hours: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     minutes: Annotated[Optional[float], typer.Option(min=0.0)] = None,
     samples: Annotated[Optional[int], typer.Option(min=1)] = None,
     out: Annotated[
         str, typer.Option(help="Folder, or object store: s3://bucket/prefix.")
-    ] = "shards/open-v0",
+    ] = DEFAULT_OUT,
     seed: SeedOption = 0,
     prior: PriorOption = "open-v0",
     workers: Annotated[
@@ -111,32 +116,40 @@ def generate(
 
     The same command goes on where it stopped. Ctrl-C ends cleanly.
     """
-    from pxrdbench.cli.generate import run_generate
+    run_generate(_read_config(context))
+
+
+# Options of the recipe; the others are those of the run.
+_OF_THE_RECIPE = (
+    "seed",
+    "prior",
+    "preset",
+    "frequencies",
+    "radiation",
+    "measurement",
+    "max_volume",
+    "coordinates",
+    "structure_type",
+)
+
+
+def _read_config(context: typer.Context) -> "GenerateConfig":
+    """Make the configuration of the options."""
     from pxrdbench.factory import GenerateConfig
     from pxrdbench.factory.limits import parse_size
 
-    run_generate(
-        GenerateConfig(
-            out=out,
-            recipe=make_recipe(
-                prior,
-                seed,
-                preset,
-                frequencies,
-                radiation,
-                measurement=measurement,
-                max_volume=max_volume,
-                coordinates=coordinates,
-                structure_type=structure_type,
-            ),
-            hours=hours,
-            minutes=minutes,
-            samples=samples,
-            workers=workers,
-            max_size_bytes=parse_size(max_size),
-            shard_samples=shard_samples,
-            address=address,
-            rolling=rolling,
-            dashboard=dashboard,
+    said = given(context)
+    if "structure_type" in said:
+        refuse_idle(
+            context,
+            ["frequencies"],
+            "with --structure-type, which leaves one space group",
         )
-    )
+    if "address" in said:
+        refuse_idle(
+            context, ["dashboard"], "with --address: that cluster has its own, or none"
+        )
+    recipe = {name: said.pop(name) for name in _OF_THE_RECIPE if name in said}
+    if "max_size" in said:
+        said["max_size_bytes"] = parse_size(said.pop("max_size"))
+    return GenerateConfig(recipe=make_recipe(**recipe), **{"out": DEFAULT_OUT, **said})

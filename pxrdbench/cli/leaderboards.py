@@ -6,6 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console
+from pxrdbench.cli.options import refuse_idle
 
 
 def run_submit(
@@ -49,6 +50,7 @@ def run_leaderboard(folder: Path, out: Path | None) -> None:
 
 
 def submit(
+    context: typer.Context,
     predictions: Annotated[
         Optional[Path], typer.Argument(help="predictions.h5 that `eval` wrote.")
     ] = None,
@@ -67,6 +69,18 @@ def submit(
     """Make a row of a leaderboard, checked and scored by trusted code."""
     from pxrdbench.cli.leaderboards import run_submit
 
+    if template is not None:
+        refuse_idle(
+            context,
+            ["predictions", "metadata", "folder", "check", "replace"],
+            "with --template, which writes a form and nothing else",
+        )
+    elif check is not None:
+        refuse_idle(
+            context,
+            ["metadata", "folder", "replace"],
+            "with --check, which writes nothing",
+        )
     run_submit(predictions, metadata, folder, template, check, replace)
 
 

@@ -1,10 +1,14 @@
 """Options that several verbs share, written once."""
 
-from enum import StrEnum
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import Enum, StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
+
+from pxrdbench.errors import OptionError
 
 if TYPE_CHECKING:
     from pxrdbench.dataset.recipes.recipe import Recipe
@@ -60,26 +64,49 @@ TypeOption = Annotated[
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 
 
-def make_recipe(
-    prior: str,
-    seed: int,
-    preset: Preset,
-    frequencies: Frequencies,
-    radiation: str,
-    **choices: Any,
-) -> "Recipe":
-    """Make the recipe that options describe."""
+def given(context: typer.Context) -> dict[str, Any]:
+    """Options and arguments that were typed, by the names of the verb's parameters."""
+    return {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in context.params.items()
+        if _is_given(context, name)
+    }
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def refuse_idle(context: typer.Context, names: Iterable[str], why: str) -> None:
+    """Refuse options that were typed and cannot act.
+
+    Args:
+        context: Of the verb.
+        names: Parameters of the verb that cannot act now.
+        why: The end of the sentence, as ``without --smooth``.
+
+    Raises:
+        OptionError: If one of them was typed.
+    """
+    flags = {
+        parameter.name: parameter.opts[0] if parameter.opts else parameter.name
+        for parameter in context.command.params
+    }
+    typed = [str(flags[name]) for name in names if _is_given(context, name)]
+    if typed:
+        raise OptionError(f"{', '.join(typed)} cannot act {why}")
+
+
+def make_recipe(**options: Any) -> "Recipe":
+    """Make the recipe that options describe, those that were typed."""
     from pxrdbench.dataset.recipes.recipe import Recipe
 
-    try:
-        lines: str | float = float(radiation)
-    except ValueError:
-        lines = radiation
+    radiation = options.pop("radiation", "CuKa1")
+    with suppress(ValueError):  # a name is no number
+        radiation = float(radiation)
     return Recipe(
-        prior=prior,
-        seed=seed,
-        preset=preset.value,
-        space_group_frequencies=frequencies.value,
-        radiation=lines,
-        **choices,
+        space_group_frequencies=options.pop("frequencies", "fitted"),
+        radiation=radiation,
+        **options,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
 from pxrdbench.errors import PxrdbenchError, SourceError
 from pxrdbench.files import atomic_path
 
@@ -23,6 +24,7 @@ _TOTALS = 4
 
 
 def predict(
+    context: typer.Context,
     files: Annotated[
         list[Path],
         typer.Argument(help="Scans, or folders of scans.", show_default=False),
@@ -49,8 +51,14 @@ def predict(
 
     The radiation comes from the file, or is asked for; it is never assumed.
     """
+    if as_json:
+        refuse_idle(context, ["out"], "with --json, which writes to the terminal")
     found = _find_all(files)
     _check(radiation, model, len(found))
+    if radiation is not None and _all_tell(found):
+        refuse_idle(
+            context, ["radiation"], "on files that tell their own: it is for others"
+        )
     if as_json:
         _print_json(found, radiation, model, top)
         return
@@ -111,6 +119,15 @@ def _read(file: Path) -> Iterator[_Scan]:
         return
     for pattern in patterns:
         yield _Scan(file, pattern)
+
+
+def _all_tell(files: list[Path]) -> bool:
+    """Whether every scan tells its radiation; no if none can be read."""
+    patterns = (s.pattern for file in files for s in _read(file) if s.pattern)
+    first = next(patterns, None)
+    if first is None or first.radiation is None:
+        return False
+    return all(pattern.radiation is not None for pattern in patterns)
 
 
 def _ask_radiation(files: list[Path]) -> str | None:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
+from pxrdbench.errors import OptionError
 
 if TYPE_CHECKING:
     from pxrdbench.crystal.prior.prior import Prior
     from pxrdbench.crystal.report.report import PriorComparison
-    from pxrdbench.crystal.structure import CrystalBatch
+    from pxrdbench.tracks.crystals import SourceCrystals
 
 prior_app = typer.Typer(help="What the generator knows of real crystals.")
 
@@ -25,6 +27,7 @@ WorkersOption = Annotated[Optional[int], typer.Option("--workers", min=1)]
 
 @prior_app.command("fit")
 def fit(
+    context: typer.Context,
     structures: Annotated[
         Path,
         typer.Argument(
@@ -72,26 +75,36 @@ def fit(
         ICSD_SOURCE,
         read_icsd_counts,
     )
+    from pxrdbench.sources.structures.load import is_import
     from pxrdbench.tracks.load import split_digest
 
-    if groups is not None and not smooth:
-        raise typer.BadParameter("--groups needs --smooth")
-    imported = None if cif else _read_import(structures, track)
-    if imported is not None:
-        crystals, source, is_licensed = imported
-        restricted = restricted or is_licensed
+    if smooth:
+        refuse_idle(
+            context, ["min_crystals"], "with --smooth: thin groups borrow, none goes"
+        )
     else:
-        if cif and not restricted:
-            restricted = _is_licensed(structures)
-        track = None if cif else track or "open/structure-type"
-        crystals, source = _read(structures, track, workers)
+        refuse_idle(context, ["groups"], "without --smooth")
+    if cif:
+        refuse_idle(context, ["track"], "with --cif: all of the CIFs are taken")
+    if is_import(structures):
+        refuse_idle(context, ["cif"], "on an import, whose CIFs were read already")
+        refuse_idle(
+            context, ["workers"], "on an import, whose crystals were read already"
+        )
+    if track is None and not cif and not is_import(structures):
+        track = "open/structure-type"
+    read = (
+        _read_everything(structures, workers)
+        if track is None
+        else _read_part(structures, track, workers)
+    )
     prior, report = fit_prior(
-        crystals,
+        read.crystals,
         name=name or out.stem,
         min_crystals=1 if smooth else min_crystals,
         split_digest="" if track is None else split_digest(track),
-        source=f"{source}; {ICSD_SOURCE}",
-        restricted=restricted,
+        source=f"{read.source}; {ICSD_SOURCE}",
+        restricted=restricted or read.restricted,
         frequencies_icsd=(
             load_prior("open-v0").icsd_crystals
             if icsd_counts is None
@@ -112,12 +125,13 @@ def fit(
             f"left out: {sum(report.unrepresented.values()):,} — of "
             f"{len(report.unrepresented)} space groups with fewer than {min_crystals}"
         )
-    console.print(f"fitted on {report.n_fitted:,} of {len(crystals):,} crystals")
+    console.print(f"fitted on {report.n_fitted:,} of {len(read.crystals):,} crystals")
     _say_written(prior, out)
 
 
 @prior_app.command("show")
 def show(
+    context: typer.Context,
     prior: PriorArgument = "open-v0",
     figures: Annotated[
         Optional[Path], typer.Option(help="Folder for figures: real and generated.")
@@ -134,6 +148,10 @@ def show(
     from pxrdbench.crystal.prior.prior import load_prior
     from pxrdbench.crystal.symmetry.tables import crystal_system, space_group_symbol
 
+    if figures is None:
+        refuse_idle(context, ["structures"], "without --figures")
+    if structures is None:
+        refuse_idle(context, ["track", "workers"], "without --structures")
     loaded = load_prior(prior)
     console.print(f"[bold]{loaded.name}[/]  digest {loaded.digest}")
     console.print(f"fitted on: {loaded.source or 'unknown'}")
@@ -144,7 +162,7 @@ def show(
 
         real = None
         if structures is not None:
-            real, _ = _read(structures, track, workers)
+            real = _read_part(structures, track, workers).crystals
         for file in draw_prior_figures(loaded, real, figures):
             console.print(f"figure: {file}")
         return
@@ -164,6 +182,7 @@ def show(
 
 @prior_app.command("compare")
 def compare(
+    context: typer.Context,
     first: PriorArgument,
     second: Annotated[
         Optional[str], typer.Argument(help="Another prior; else real crystals.")
@@ -182,13 +201,15 @@ def compare(
     from pxrdbench.crystal.report.report import compare_priors, compare_to_crystals
 
     if (second is None) == (structures is None):
-        raise typer.BadParameter("give either a second prior or --structures")
+        raise OptionError("give either a second prior or --structures")
+    if structures is None:
+        refuse_idle(context, ["track", "workers"], "without --structures")
     if second is not None:
         result = compare_priors(load_prior(first), load_prior(second), count=count)
         _print_comparison(result, first, second)
         return
     if structures is not None:
-        real, _ = _read(structures, track, workers)
+        real = _read_part(structures, track, workers).crystals
         result = compare_to_crystals(load_prior(first), real, count=count)
         _print_comparison(result, f"{track} statistics", first)
 
@@ -281,83 +302,66 @@ def check(
         )
 
 
-def _is_licensed(structures: Path) -> bool:
-    """Whether a folder of CIFs holds entries of the ICSD; if so, say what follows."""
-    from pxrdbench.sources.cif.files import find_licensed
+def _read_everything(structures: Path, workers: int | None) -> "SourceCrystals":
+    """Read all crystals of an import, or of CIFs; say what could not be read."""
+    from pxrdbench.errors import SourceError
+    from pxrdbench.sources.cif.files import find_licensed, read_cifs
+    from pxrdbench.sources.structures.load import is_import
+    from pxrdbench.tracks.crystals import SourceCrystals, read_import
 
+    if is_import(structures):
+        return _said(read_import(structures))
+    with live_line("read") as line:
+        crystals, ids, report = read_cifs(
+            structures,
+            workers=workers,
+            progress=lambda done, total: line(
+                f"{done:,} of {total:,}", done / max(total, 1)
+            ),
+        )
+    if not report.n_files:
+        raise SourceError(
+            f"{structures} holds no .cif file; archives inside a folder are not "
+            "opened, name the archive itself"
+        )
     name = find_licensed(structures)
     if name:
-        console.print(f"{name} is of the ICSD: the prior is [bold]restricted[/]")
-    return bool(name)
-
-
-def _read_import(
-    folder: Path, track: str | None
-) -> "tuple[CrystalBatch, str, bool] | None":
-    """Crystals of an import, and whether they are licensed; None if it is none."""
-    import numpy as np
-
-    from pxrdbench.crystal.structure import take_crystals
-    from pxrdbench.errors import SourceError
-    from pxrdbench.sources.structures.load import (
-        is_import,
-        load_import,
-        load_import_record,
+        console.print(f"{name} is of the ICSD")
+    return _said(
+        SourceCrystals(
+            crystals,
+            tuple(ids),
+            bool(name),
+            f"CIFs of {structures.name}",
+            report.reasons,
+        )
     )
-    from pxrdbench.tracks.load import load_table
-
-    if not is_import(folder):
-        return None
-    record = load_import_record(folder)
-    crystals, table = load_import(folder)
-    source = f"import ({record['kind']}) {record['digest'][:12]}"
-    if track is not None:
-        wanted = set(load_table(track, "statistics")["id"].to_pylist())
-        rows = [i for i, name in enumerate(table["id"].to_pylist()) if name in wanted]
-        if not rows:
-            raise SourceError(f"{folder} holds no crystal of {track} statistics")
-        crystals = take_crystals(crystals, np.array(rows, np.int64))
-        source = f"{track} statistics of {source}"
-    if record["restricted"]:
-        console.print("the crystals are licensed: the prior is [bold]restricted[/]")
-    return crystals, source, bool(record["restricted"])
 
 
-def _read(
-    structures: Path, track: str | None, workers: int | None
-) -> "tuple[CrystalBatch, str]":
-    """Read the statistics part of a track, or CIFs; say what could not be read."""
-    from pxrdbench.errors import SourceError
-    from pxrdbench.sources.cif.files import read_cifs
-    from pxrdbench.sources.databases.materials_project import read_crystals
-    from pxrdbench.tracks.load import load_record, load_table
+def _read_part(structures: Path, track: str, workers: int | None) -> "SourceCrystals":
+    """Read the statistics part of a track; say what could not be read."""
+    from pxrdbench.tracks.crystals import read_part_crystals
 
     with live_line("read") as line:
-
-        def tell(done: int, total: int) -> None:
-            line(f"{done:,} of {total:,}", done / max(total, 1))
-
-        if track is None:
-            crystals, _, cif_report = read_cifs(
-                structures, workers=workers, progress=tell
+        return _said(
+            read_part_crystals(
+                track,
+                "statistics",
+                structures,
+                workers=workers,
+                progress=lambda done, total: line(
+                    f"{done:,} of {total:,}", done / max(total, 1)
+                ),
             )
-            if not cif_report.n_files:
-                raise SourceError(
-                    f"{structures} holds no .cif file; archives inside a folder are "
-                    "not opened, name the archive itself"
-                )
-            reasons, source = cif_report.reasons, f"CIFs of {structures.name}"
-        else:
-            ids = load_table(track, "statistics")["id"].to_pylist()
-            crystals, _, report = read_crystals(
-                structures, ids, workers=workers, progress=tell
-            )
-            reasons = report.reasons
-            attributions = load_record(track)["attributions"]
-            source = "; ".join([f"{track} statistics", *attributions])
-    for reason, count in reasons.items():
+        )
+
+
+def _said(read: "SourceCrystals") -> "SourceCrystals":
+    for reason, count in read.not_read.items():
         console.print(f"not read: {count:,} — {reason}")
-    return crystals, source
+    if read.restricted:
+        console.print("the crystals are licensed: the prior is [bold]restricted[/]")
+    return read
 
 
 def _say_written(prior: "Prior", out: Path) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.options import refuse_idle
 
 if TYPE_CHECKING:
     from pxrdbench.studies.leakage_report import KnownPeaks
@@ -34,9 +35,9 @@ def split_list() -> None:
 @split_app.command("show")
 def split_show(track: TrackArgument) -> None:
     """Say all about one track: parts, licence, digests, whom to cite."""
-    from pxrdbench.tracks.load import find_track, load_record
+    from pxrdbench.tracks.load import load_record
 
-    record = load_record(find_track(track))
+    record = load_record(track)
     console.print(f"[bold]{record['name']}[/] version {record['version']}")
     console.print(record["description"])
     columns = ("track", "part", "crystals", "types", "groups", "frozen")
@@ -96,6 +97,7 @@ def split_check(track: TrackArgument) -> None:
 
 @split_app.command("audit")
 def split_audit(
+    context: typer.Context,
     tracks: Annotated[
         Optional[list[str]],
         typer.Argument(help="Names or folders; all tracks if left away."),
@@ -123,6 +125,11 @@ def split_audit(
 
     names = [find_track(track) for track in tracks or available_tracks()]
     if data is None:
+        refuse_idle(
+            context,
+            ["cache", "out", "workers"],
+            "without --data: what was found before is shown",
+        )
         for name in names:
             _print_audit(load_report(name))
         return

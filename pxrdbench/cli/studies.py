@@ -118,17 +118,16 @@ def robustness(
                 structures, loaded, crystals, on_progress=_teller(line, "crystals read")
             )
             given = read.crystals, read.ids
-        with _opened(model, weights) as (classifier, description):
-            result = measure_robustness(
-                classifier,
-                loaded,
-                description,
-                count=crystals,
-                effects=effect,
-                crystals=given,
-                seed=seed,
-                on_progress=_teller(line, "patterns"),
-            )
+        result = measure_robustness(
+            model,
+            loaded,
+            weights=weights,
+            count=crystals,
+            effects=effect,
+            crystals=given,
+            seed=seed,
+            on_progress=_teller(line, "patterns"),
+        )
     result.write(out / "robustness.json")
     write_robustness_page(result, out / "robustness.html")
     table = make_table(
@@ -168,7 +167,6 @@ def randomise(
     ),
 ) -> None:
     """Evaluate on real crystals with coordinates, cells or both drawn anew."""
-    from pxrdbench.crystal.prior.prior import load_prior
     from pxrdbench.studies.crystals import load_real_crystals
     from pxrdbench.studies.randomisation import study_randomisation
     from pxrdbench.tracks.load import load_track
@@ -180,15 +178,14 @@ def randomise(
             crystals,
             on_progress=_teller(line, "crystals read"),
         )
-        with _opened(model, weights) as (classifier, description):
-            result = study_randomisation(
-                classifier,
-                read,
-                load_prior(prior),
-                description,
-                seeds=tuple(range(seeds)),
-                on_progress=_teller(line, "patterns"),
-            )
+        result = study_randomisation(
+            model,
+            read,
+            prior,
+            weights=weights,
+            seeds=tuple(range(seeds)),
+            on_progress=_teller(line, "patterns"),
+        )
     result.write(out / "randomisation.json")
     table = make_table(
         f"{result.model['name']} on {result.crystals:,} crystals of {track} {part}",
@@ -206,12 +203,6 @@ def randomise(
     for reason, number in result.left_out.items():
         console.print(f"left out: {number:,} crystals, {reason}")
     console.print(f"numbers: {out / 'randomisation.json'}")
-
-
-def _opened(model: str, weights: Path | None) -> Any:
-    from pxrdbench.benchmark.foreign.open import opened_model
-
-    return opened_model(model, weights=weights)
 
 
 def _teller(line: Any, what: str) -> Any:

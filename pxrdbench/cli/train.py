@@ -14,12 +14,11 @@ from pxrdbench.cli.options import (
     MaxVolumeOption,
     MeasurementOption,
     OutOption,
-    Preset,
     PriorOption,
     RadiationOption,
     SeedOption,
     TypeOption,
-    make_recipe,
+    given,
 )
 
 if TYPE_CHECKING:
@@ -32,10 +31,13 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     model: Annotated[
         Optional[str], typer.Option(help="Name of a model; see `pxrdbench models`.")
     ] = None,
-    shards: Annotated[Optional[Path], typer.Option(help="Folder of shards.")] = None,
+    shards: Annotated[
+        Optional[str], typer.Option(help="Folder of shards, or s3://…")
+    ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Draw patterns while training.")
     ] = False,
@@ -56,7 +58,7 @@ def train(
         bool, typer.Option("--resume", help="Go on from OUT/last.pt.")
     ] = False,
     start_from: Annotated[
-        Optional[Path],
+        Optional[str],
         typer.Option("--from", help="Fine-tune: weights of this checkpoint first."),
     ] = None,
     batch_size: Annotated[Optional[int], typer.Option(min=1)] = None,
@@ -66,7 +68,7 @@ def train(
         str, typer.Option(help="Of the rate: cosine, constant, halving.")
     ] = "cosine",
     precision: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
-    compile_step: Annotated[
+    compile: Annotated[
         bool, typer.Option("--compile", help="Through torch.compile.")
     ] = False,
     accumulate: Annotated[
@@ -125,101 +127,23 @@ def train(
     Several GPUs: torchrun --master-addr 127.0.0.1 --nproc-per-node N -m pxrdbench.cli
     train …
     """
-    from pxrdbench.learning.training.config import (
-        TrainConfig,
-    )
-    from pxrdbench.learning.training.experiments import (
-        apply_experiment,
-        find_experiment,
-    )
+    from pxrdbench.learning.training.request import TrainRequest
 
-    experiment = find_experiment(preset) if "/" in preset else None
-    if experiment is not None and not experiment.is_real and source is None:
-        online = online or shards is None
-    if online + (shards is not None) + (source is not None) != 1:
-        raise typer.BadParameter(
-            "give either --shards FOLDER or --online, or --source of real crystals"
-        )
-    if model is None and experiment is None:
-        raise typer.BadParameter("give --model NAME, or --preset of a published run")
-    recipe = None
-    if online:
-        # Held-out crystals and online ones come from different ranges of one recipe.
-        recipe = make_recipe(
-            prior if experiment is None else experiment.prior,
-            seed,
-            _physics(preset, experiment),
-            frequencies,
-            radiation,
-            grid=_parse_grid(grid),
-            measurement=measurement or (experiment and experiment.measurement),
-            max_volume=max_volume,
-            coordinates=coordinates,
-            structure_type=structure_type,
-        )
-    config = TrainConfig(
-        model=model or "",
-        out=out,
-        shards=shards,
-        recipe=recipe,
-        source=source,
-        data=data,
-        measurement=None if online else measurement,
-        mixture=tuple(mixture.split(",")) if mixture else (),
-        minutes=minutes,
-        patterns=patterns,
-        cpu_minutes=cpu_minutes,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        optimizer=optimizer,  # type: ignore[arg-type]  # checked by the config
-        schedule=schedule,  # type: ignore[arg-type]  # as above
-        precision=precision,  # type: ignore[arg-type]  # as above
-        compile=compile_step,
-        accumulate=accumulate,
-        average=average,
-        seed=seed,
-        resume=resume,
-        start_from=start_from,
-        classes=classes,
-        tasks=tuple(tasks.split(",")),
-        mask=mask,
-        keep=keep,
-        evaluations=evaluations,
-        tensorboard=tensorboard,
-        device=device,
-        threads=threads,
-        loader_workers=loader_workers,
-    )
-    if experiment is not None:
-        config = apply_experiment(config, experiment)
-        config = _announce(config, preset, experiment)
+    request = TrainRequest(**given(context))
+    config = request.to_config()
+    if request.experiment is not None:
+        config = _announce(config, request.preset or "", request.experiment)
+    _say_where_it_begins(config)
     run_train(config)
 
 
-def _physics(preset: str, experiment: "Experiment | None") -> Preset:
-    """The physics of a published run, or those that were named."""
-    name = preset if experiment is None else experiment.physics
-    if name not in list(Preset):
-        raise typer.BadParameter(
-            f"unknown preset {name!r}: default, paper, or a published run as "
-            "schopmans2023/resnet-50"
-        )
-    return Preset(name)
-
-
-def _parse_grid(text: str | None) -> object:
-    from pxrdbench.diffraction.pattern import TwoThetaGrid
-
-    if text is None:
-        return None
-    parts = text.split(":")
-    try:
-        start, stop, points = float(parts[0]), float(parts[1]), int(parts[2])
-    except (ValueError, IndexError) as error:
-        raise typer.BadParameter(
-            f"--grid {text!r} is no START:STOP:POINTS, as 5:90:4251"
-        ) from error
-    return TwoThetaGrid(start, stop, points)
+def _say_where_it_begins(config: "TrainConfig") -> None:
+    """Tell what ``--resume`` and ``--from`` come to, where there is a choice."""
+    last = config.out / "last.pt"
+    if config.resume and not last.is_file():
+        console.print(f"{config.out} holds no last.pt yet: the run begins anew")
+    elif config.resume and config.start_from is not None:
+        console.print(f"going on from {last}; --from was for its beginning")
 
 
 def _announce(
@@ -278,7 +202,9 @@ def models() -> None:
 
 
 def export_model(
-    checkpoint: Annotated[Path, typer.Argument(help="Of `pxrdbench train`.")],
+    checkpoint: Annotated[
+        str, typer.Argument(help="Of `pxrdbench train`: file, folder or name.")
+    ],
     out: Annotated[
         Optional[Path], typer.Option(help="File; beside the checkpoint if left away.")
     ] = None,
@@ -289,13 +215,19 @@ def export_model(
     """Write a trained model as ONNX, and check that it gives the same logits."""
     from pxrdbench.learning.models.onnx_export import export_onnx
 
-    report = export_onnx(checkpoint, out or checkpoint.with_suffix(".onnx"), patterns)
+    report = export_onnx(checkpoint, out or _beside(checkpoint), patterns)
     console.print(
         f"{report.path}: {report.n_bytes / 1e6:.1f} MB; on {report.n_patterns:,} "
         f"patterns of dev the logits differ by at most {report.difference:.1e}, "
         f"the first guess in {report.n_other_guesses}; top-1 "
         f"{100 * report.accuracy_onnx:.2f} % (here {100 * report.accuracy:.2f} %)"
     )
+
+
+def _beside(checkpoint: str) -> Path:
+    """Where the exported model goes: beside a file, here for a model that ships."""
+    path = Path(checkpoint)
+    return (path / "last.pt" if path.is_dir() else path).with_suffix(".onnx")
 
 
 def run_train(config: "TrainConfig") -> "TrainReport":

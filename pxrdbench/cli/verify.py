@@ -2,14 +2,15 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
 from pxrdbench.cli.display import console, live_line
+from pxrdbench.cli.options import refuse_idle
 
 
-def run_verify(folder: Path | str, samples: int) -> None:
+def run_verify(folder: Path | str, samples: int, prior: str | None = None) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
     from pxrdbench.dataset.shards.verify import verify_shards
     from pxrdbench.factory.limits import format_size
@@ -18,6 +19,7 @@ def run_verify(folder: Path | str, samples: int) -> None:
         report = verify_shards(
             folder,
             sample=samples,
+            prior=prior,
             on_progress=lambda done, total: line(
                 f"{done} of {total} shards", done / max(total, 1)
             ),
@@ -37,10 +39,17 @@ def run_verify(folder: Path | str, samples: int) -> None:
 
 
 def verify(
+    context: typer.Context,
     shards: Annotated[str, typer.Argument(help="Folder of shards, or s3://…")],
     samples: Annotated[int, typer.Option(min=0, help="Samples to draw anew.")] = 256,
+    prior: Annotated[
+        Optional[str],
+        typer.Option(help="The recipe's, if it is not beside the shards; or a name."),
+    ] = None,
 ) -> None:
     """Hash every shard again, draw some samples again, and compare."""
     from pxrdbench.cli.verify import run_verify
 
-    run_verify(shards, samples)
+    if samples == 0:
+        refuse_idle(context, ["prior"], "with --samples 0: nothing is drawn anew")
+    run_verify(shards, samples, prior)

@@ -1,11 +1,13 @@
 """What a model learns from: a batch of patterns, and whatever can make one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
-from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.crystal.structure import CrystalBatch, join_crystals
 from pxrdbench.frozen import freeze_arrays
 
 
@@ -37,3 +39,36 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.space_group)
+
+    @classmethod
+    def join(cls, batches: Sequence["Batch"]) -> "Batch":
+        """Make one batch of several of one grid; a single one is not copied.
+
+        Names and crystals are kept if all have them. Where only some have masks, the
+        others were measured everywhere.
+        """
+        if len(batches) == 1:
+            return batches[0]
+        crystals = [b.crystals for b in batches if b.crystals is not None]
+        ids = [b.ids for b in batches if b.ids is not None]
+        masks = None
+        if any(b.mask is not None for b in batches):
+            masks = np.concatenate(
+                [
+                    np.ones(b.intensity.shape, np.bool_) if b.mask is None else b.mask
+                    for b in batches
+                ]
+            )
+        return cls(
+            intensity=np.concatenate([b.intensity for b in batches]),
+            space_group=np.concatenate([b.space_group for b in batches]),
+            crystallite_size_nm=np.concatenate(
+                [b.crystallite_size_nm for b in batches]
+            ),
+            index=np.concatenate([b.index for b in batches]),
+            ids=tuple(chain(*ids)) if len(ids) == len(batches) else None,
+            crystals=(
+                join_crystals(crystals) if len(crystals) == len(batches) else None
+            ),
+            mask=masks,
+        )

@@ -1,9 +1,16 @@
 """Where batches come from: recipes, shards, tracks."""
 
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Int64
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
+
+_NOTHING: Mapping[str, int] = MappingProxyType({})
 
 
 class EndOfSource(Exception):
@@ -18,38 +25,74 @@ class EndOfSource(Exception):
         self.length = length
 
 
-@runtime_checkable
-class BatchSource(Protocol):
+class BatchSource(ABC):
     """Whatever hands out numbered samples: shards, a recipe, a part of a track.
 
     ``batch`` may be called from several threads at once, for any range, in any
-    order; sample i is the same whichever range it comes in.
+    order; sample i is the same whichever range it comes in. A source of one's own
+    sets the first four attributes and writes ``batch``; the rest has defaults.
 
-    A source may have more: ``take(numbers)`` gives samples by ascending numbers,
-    ``with_epoch(epoch)`` the same crystals with other sizes and noise for another
-    pass, ``block_samples`` and ``shard_starts`` say what it reads in one go, and
-    ``run_samples`` what should stay together when samples are shuffled.
+    Attributes:
+        grid: Angles of the patterns.
+        radiation: What the patterns are made with.
+        space_groups: Space groups that may occur, ascending: the classes to learn.
+        length: Number of samples; None for a source without end.
+        block_samples: Samples that it reads in one go.
+        run_samples: Samples that stay together when they are shuffled.
+        shard_starts: First sample of each shard and the end; None for no shards.
+        is_random_access: Whether ``take`` costs hardly more than ``batch``: samples
+            are then mixed one by one.
+        skipped: Samples left out so far because they are damaged, by shard.
     """
 
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
+    grid: TwoThetaGrid
+    radiation: Radiation
+    space_groups: tuple[int, ...]
+    length: int | None
+    block_samples: int = 1
+    run_samples: int = 1
+    shard_starts: Int64[np.ndarray, " shards_and_one"] | None = None
+    is_random_access: bool = False
+    skipped: Mapping[str, int] = _NOTHING
 
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-
-    @property
-    def length(self) -> int | None:
-        """Number of samples; None for a source without end."""
-
+    @abstractmethod
     def batch(self, start: int, count: int) -> Batch:
         """Make samples start to start + count.
 
         Raises:
             EndOfSource: If the length was not known and they lie beyond the end.
         """
+
+    def take(self, numbers: Int64[np.ndarray, " batch"]) -> Batch:
+        """Make samples by their numbers, a range at a time.
+
+        Args:
+            numbers: At least one, ascending for most sources.
+        """
+        return Batch.join(
+            [self.batch(int(run[0]), len(run)) for run in cut_runs(numbers)]
+        )
+
+    def with_epoch(self, epoch: int) -> "BatchSource":
+        """Give the same crystals with other sizes and noise, for another pass.
+
+        Args:
+            epoch: Number of the pass; 0 is the one that ``batch`` gives.
+
+        Returns:
+            The source itself where passes do not differ.
+        """
+        return self
+
+
+def cut_runs(
+    numbers: Int64[np.ndarray, " batch"],
+) -> list[Int64[np.ndarray, " run"]]:
+    """Cut numbers into runs of consecutive ones.
+
+    Example:
+        >>> [run.tolist() for run in cut_runs(np.array([3, 4, 9]))]
+        [[3, 4], [9]]
+    """
+    numbers = np.asarray(numbers)
+    return np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)

@@ -14,6 +14,7 @@ from types import FrameType
 
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.manifest import BLOCK_SAMPLES, Manifest
+from pxrdbench.dataset.shards.own_prior import keep_prior
 from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling
 from pxrdbench.dataset.shards.shard import draw_block
 from pxrdbench.dataset.storage.local import LocalStore
@@ -125,6 +126,7 @@ def generate(
 def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> GenerateReport:
     """Look at the folder, and work if there is something to do."""
     manifest = open_folder(store, config.recipe.card, config.shard_samples)
+    keep_prior(store, config.recipe.prior)
     if config.rolling:
         open_rolling(store, config.rolling)
     publisher = Publisher(store, config.rolling)

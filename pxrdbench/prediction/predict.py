@@ -20,14 +20,13 @@ from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbol
 from pxrdbench.crystal.symmetry.tables import crystal_system, space_group_symbol
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import ModelError, PxrdbenchError, SourceError
+from pxrdbench.learning.models.find import available_checkpoints, find_checkpoint
 from pxrdbench.prediction.prepare import PreparedScan, ScanContract, prepare_scan
 from pxrdbench.prediction.result import Candidate, Prediction, Total
 from pxrdbench.sources.scans.pattern import MeasuredPattern, make_pattern
 
 if TYPE_CHECKING:
     from pxrdbench.learning.models.checkpoint import CheckpointClassifier
-
-MODEL_FOLDER = Path(__file__).parents[1] / "learning" / "models"
 
 
 def predict(
@@ -46,7 +45,7 @@ def predict(
         radiation: What it was measured with: ``"CuKa"`` (the doublet of a tube without
             monochromator), ``"CuKa1"``, ``"MoKa"``, a wavelength [Å], or a
             ``Radiation``. It is never assumed.
-        model: Name of a model of this package or path of a checkpoint; the model that
+        model: Name of a model of this package, checkpoint or run; the model that
             is made for measured scans if left away.
         name: What to call the scan.
 
@@ -105,23 +104,15 @@ def find_model_file(model: str | Path | None = None) -> Path:
     Raises:
         ModelError: If there is none.
     """
-    shipped = {path.stem: path for path in sorted(MODEL_FOLDER.glob("*.pt"))}
     if model is None:
+        shipped = available_checkpoints()
         if not shipped:
             raise ModelError(
                 "this version ships no model for measured scans; name a checkpoint "
                 "(--model runs/last/last.pt)"
             )
         return next(iter(shipped.values()))
-    if str(model) in shipped:
-        return shipped[str(model)]
-    path = Path(model)
-    if not path.is_file():
-        raise ModelError(
-            f"there is no model {str(model)!r}: neither a checkpoint file nor one of "
-            f"those that ship ({', '.join(shipped) or 'none'})"
-        )
-    return path
+    return find_checkpoint(model)
 
 
 def load_model(path: Path) -> "CheckpointClassifier":

@@ -39,8 +39,8 @@ from pxrdbench.benchmark.scoring.intervals import (
 from pxrdbench.benchmark.scoring.metrics import Score
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import Outcome, define_scores
-from pxrdbench.errors import EvaluationError
-from pxrdbench.tracks.load import TrackPart, load_track
+from pxrdbench.errors import EvaluationError, OptionError
+from pxrdbench.tracks.load import Part, check_track_name, load_part
 
 # What a comparison tells unless asked for more.
 METRICS = (
@@ -109,7 +109,7 @@ class ArmComparison:
 def compare(
     first: Arm,
     second: Arm,
-    track: str | TrackPart | None = None,
+    track: str | Path | Part | None = None,
     *,
     part: str = "test",
     metrics: Sequence[str] = METRICS,
@@ -121,7 +121,8 @@ def compare(
         first: Predictions, a file of them, a folder in which all ``predictions.h5``
             are models of the arm, or several of these: one for each training seed.
         second: The other arm.
-        track: Name of the track, or its part in memory; the predictions' if None.
+        track: Name or folder of the track, or its part in memory; the predictions'
+            if None.
         part: Part of the track, where it is given by name.
         metrics: Names of metrics, see docs/metrics.md.
         seeds_are_paired: Whether model i of both arms shares its seed, so that what
@@ -131,12 +132,16 @@ def compare(
         EvaluationError: If an arm has no predictions for the track, or a metric is
             unknown.
     """
+    given = None if track is None else load_part(track, part)
     arms = [
-        load_arm(arm, track if isinstance(track, str) else None)
-        for arm in (first, second)
+        load_arm(arm, None if given is None else given.name) for arm in (first, second)
     ]
-    loaded = _find_track(arms, track, part)
+    loaded = _find_track(arms) if given is None else given
     outcomes = [[Outcome.of(model, loaded) for model in arm] for arm in arms]
+    if seeds_are_paired and len(arms[0]) == len(arms[1]) == 1:
+        raise OptionError(
+            "paired seeds cannot act on one model an arm: there is no spread of seeds"
+        )
     if seeds_are_paired and len(arms[0]) != len(arms[1]):
         raise EvaluationError(
             f"paired seeds need as many models in both arms, not {len(arms[0])} and "
@@ -222,7 +227,7 @@ def load_arm(arm: Arm, track: str | None = None) -> list[Predictions]:
 
     Args:
         arm: See ``compare``.
-        track: Leave out those of other tracks.
+        track: Name of a track; those of others in a folder are left out.
 
     Raises:
         EvaluationError: If there are none.
@@ -243,20 +248,16 @@ def load_arm(arm: Arm, track: str | None = None) -> list[Predictions]:
     return found
 
 
-def _find_track(
-    arms: Sequence[Sequence[Predictions]], track: str | TrackPart | None, part: str
-) -> TrackPart:
-    if isinstance(track, TrackPart):
-        return track
-    if track is not None:
-        return load_track(track, part)
+def _find_track(arms: Sequence[Sequence[Predictions]]) -> Part:
+    """The track that all predictions are of, by name: files choose no folder."""
     named = {(model.track, model.part) for arm in arms for model in arm}
     if len(named) > 1:
         listed = ", ".join(f"{name} {p}" for name, p in sorted(named))
         raise EvaluationError(
             f"the predictions are of several tracks ({listed}): name one"
         )
-    return load_track(*next(iter(named)))
+    ((name, of),) = named
+    return load_part(check_track_name(name), of)
 
 
 def _centred(

@@ -14,7 +14,8 @@ from jaxtyping import Float64
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.errors import EvaluationError
 from pxrdbench.studies.robustness import hash_order
-from pxrdbench.tracks.load import TrackPart
+from pxrdbench.tracks.load import Part, TrackPart
+from pxrdbench.tracks.part import require_crystals
 
 Progress = Callable[[int, int], None]
 
@@ -41,7 +42,7 @@ class StudyCrystals:
 
 def load_real_crystals(
     source: Path | str,
-    track: TrackPart,
+    track: Part,
     count: int | None = None,
     *,
     workers: int | None = None,
@@ -59,7 +60,9 @@ def load_real_crystals(
     Raises:
         EvaluationError: If the source holds none of the track's crystals.
         SourceError: If the source cannot be read.
+        SplitError: If the track's patterns were measured.
     """
+    track = require_crystals(track, "this study")
     path = Path(source)
     if (path / "crystals.parquet").is_file():
         crystals, names = _read_import(path)

@@ -26,7 +26,7 @@ from pxrdbench.studies.search_match import (
     profiles_of,
 )
 from pxrdbench.tracks.load import (
-    TrackPart,
+    Part,
 )
 
 _NUMBER = r"((?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)?)"
@@ -57,7 +57,7 @@ class AuditedSource:
 
 def audit_pair(
     source: AuditedSource,
-    track: TrackPart,
+    track: Part,
     formula: Sequence[str],
     settings: ProfileSettings | None = None,
 ) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def audit_pair(
 
 
 def find_recognised(
-    source: AuditedSource, track: TrackPart, settings: ProfileSettings | None = None
+    source: AuditedSource, track: Part, settings: ProfileSettings | None = None
 ) -> Bool[np.ndarray, " crystals"]:
     """Tell which crystals have a nearest neighbour of their own space group.
 
@@ -117,7 +117,7 @@ def find_recognised(
 def _accuracies(
     correct: Bool[np.ndarray, " crystals"],
     known_type: Bool[np.ndarray, " crystals"],
-    track: TrackPart,
+    track: Part,
 ) -> dict[str, Any]:
     bootstrap = ClusterBootstrap(track.structure_type)
     chosen = {
@@ -133,8 +133,8 @@ def _accuracies(
 
 
 def compare_recognition(
-    first: tuple[TrackPart, Bool[np.ndarray, " first"]],
-    second: tuple[TrackPart, Bool[np.ndarray, " second"]],
+    first: tuple[Part, Bool[np.ndarray, " first"]],
+    second: tuple[Part, Bool[np.ndarray, " second"]],
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from pxrdbench.benchmark.foreign.open import opened_model
 from pxrdbench.benchmark.scoring import metrics
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap, Estimate
-from pxrdbench.benchmark.scoring.predict import ModelDescription, describe_model
+from pxrdbench.benchmark.scoring.predict import ModelDescription, ask_model
 from pxrdbench.benchmark.scoring.track_input import render_where_possible
 from pxrdbench.crystal.generator.randomise import randomise_crystals
-from pxrdbench.crystal.prior.prior import Prior
-from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.crystal.prior.prior import Prior, load_prior
+from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.diffraction.pattern import Radiation
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.errors import EvaluationError
@@ -96,11 +97,12 @@ class Randomisation:
 
 
 def study_randomisation(
-    classifier: "Classifier",
+    model: "Classifier | Path | str",
     crystals: StudyCrystals,
-    prior: Prior,
+    prior: Prior | str | Path,
     description: ModelDescription | None = None,
     *,
+    weights: Path | str | None = None,
     seeds: tuple[int, ...] = (0,),
     coordinate_model: str = "uniform",
     on_progress: Callable[[int, int], None] | None = None,
@@ -110,10 +112,11 @@ def study_randomisation(
     Patterns have the model's radiation, copper Kα1 if it does not say, and its angles.
 
     Args:
-        classifier: The model.
+        model: A classifier, or whatever ``evaluate`` opens.
         crystals: Real crystals.
-        prior: Distributions of volumes and shapes.
+        prior: Distributions of volumes and shapes, or where they are.
         description: What is known of the model; what it says of itself if None.
+        weights: What a model that is a name or ``module:factory`` is given.
         seeds: Keys of the draws; hits of one crystal are averaged over them.
         coordinate_model: How atoms are placed; "uniform" is the paper's.
         on_progress: Called with patterns done and patterns in total.
@@ -122,16 +125,18 @@ def study_randomisation(
         EvaluationError: If no crystal can be drawn anew.
         CrystalError: If the coordinate model is unknown.
     """
-    known = describe_model(classifier) if description is None else description
-    hits, kept, left_out = find_variant_hits(
-        classifier,
-        crystals,
-        prior,
-        known.radiation,
-        seeds=seeds,
-        coordinate_model=coordinate_model,
-        on_progress=on_progress,
-    )
+    prior = load_prior(prior)
+    with opened_model(model, weights=weights) as (classifier, found):
+        known = found if description is None else description
+        hits, kept, left_out = find_variant_hits(
+            classifier,
+            crystals,
+            prior,
+            known.radiation,
+            seeds=seeds,
+            coordinate_model=coordinate_model,
+            on_progress=on_progress,
+        )
     bootstrap = ClusterBootstrap([crystals.structure_type[row] for row in kept])
     base = hits["as they are"][0]
     variants = {
@@ -169,8 +174,8 @@ def find_variant_hits(
 ]:
     """Find what a model gets right of each crystal, as it is and drawn anew.
 
-    Arguments are those of ``study_randomisation``; of several models the hits can be
-    compared crystal by crystal.
+    Arguments are those of ``study_randomisation``, for an open model; of several models
+    the hits can be compared crystal by crystal.
 
     Returns:
         For each variant how often (0-1, over the seeds) each crystal was right at the
@@ -231,21 +236,20 @@ def _find_ranks(
     radiation: Radiation,
 ) -> np.ndarray:
     """Simulate, render and predict; the rank of each true group."""
-    from pxrdbench.crystal.structure import take_crystals
-
-    grid, ranks = classifier.grid, []
-    classes = np.array(classifier.space_groups, np.int64)
+    grid = classifier.grid
     window = (max(grid.start - _MARGIN, 0.1), min(grid.stop + _MARGIN, 179.0))
-    extra = (None,) if getattr(classifier, "takes_mask", False) else ()
-    for start in range(0, len(crystals), _BATCH):
-        rows = np.arange(start, min(start + _BATCH, len(crystals)))
-        part = take_crystals(crystals, rows)
-        peaks = simulate_peaks(part, radiation, window)
-        patterns = render_where_possible(peaks, grid, sizes[rows])
-        logits = np.asarray(classifier.predict(patterns, *extra))
-        truth = part.space_group.astype(np.int64)
-        ranks.append(metrics.find_ranks(logits, classes, truth))
-    return np.concatenate(ranks)
+
+    def make(start: int, count: int) -> tuple[np.ndarray, None]:
+        rows = np.arange(start, start + count)
+        peaks = simulate_peaks(take_crystals(crystals, rows), radiation, window)
+        return render_where_possible(peaks, grid, sizes[rows]), None
+
+    asked = ask_model(classifier, make, len(crystals), batch_size=_BATCH)
+    return metrics.find_ranks(
+        np.concatenate(list(asked)),
+        np.array(classifier.space_groups, np.int64),
+        crystals.space_group.astype(np.int64),
+    )
 
 
 def _estimate(

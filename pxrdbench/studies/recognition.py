@@ -11,8 +11,9 @@ _CHUNK = 512
 
 def grow_forest(source: RealCrystals) -> PeakForest:
     """Grow a random forest on the patterns of real crystals, each seen once."""
-    starts = range(0, source.length, _CHUNK)
-    batches = (source.batch(s, min(_CHUNK, source.length - s)) for s in starts)
+    count = len(source.crystals)
+    starts = range(0, count, _CHUNK)
+    batches = (source.batch(s, min(_CHUNK, count - s)) for s in starts)
     patterns = np.concatenate([batch.intensity for batch in batches])
     return PeakForest.fit(
         patterns, source.crystals.space_group, source.grid, source.radiation

@@ -11,14 +11,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
+from pxrdbench.benchmark.foreign.open import opened_model
 from pxrdbench.benchmark.scoring import metrics
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap, Estimate
-from pxrdbench.benchmark.scoring.predict import ModelDescription, describe_model
+from pxrdbench.benchmark.scoring.predict import ModelDescription, ask_model
 from pxrdbench.benchmark.scoring.track_input import (
     TrackInput,
     move_peaks,
@@ -37,7 +38,8 @@ from pxrdbench.studies.effect_levels import (
     PEAK_CURVES,
     CurveDefinition,
 )
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part, TrackPart, load_part
+from pxrdbench.tracks.part import require_crystals
 
 FORMAT, FORMAT_VERSION = "pxrdbench.robustness", 1
 
@@ -168,10 +170,12 @@ def read_robustness(path: Path | str) -> Robustness:
 
 
 def measure_robustness(
-    classifier: "Classifier",
-    track: TrackPart | MeasuredPart,
+    model: "Classifier | Path | str",
+    track: str | Path | Part,
     description: ModelDescription | None = None,
     *,
+    part: str = "test",
+    weights: Path | str | None = None,
     count: int = DEFAULT_CRYSTALS,
     effects: Sequence[str] | None = None,
     crystals: tuple[CrystalBatch, Sequence[str]] | None = None,
@@ -181,9 +185,11 @@ def measure_robustness(
     """Find out how accuracy falls under each effect.
 
     Args:
-        classifier: The model.
-        track: Whose crystals are measured badly.
+        model: A classifier, or whatever ``evaluate`` opens.
+        track: Whose crystals are measured badly: name, folder or a loaded part.
         description: What is known of the model; what it says of itself if None.
+        part: Part of the track, if it is not loaded.
+        weights: What a model that is a name or ``module:factory`` is given.
         count: Crystals to use, chosen by a hash of their ids.
         effects: Names of the curves; all that can be had if None.
         crystals: Crystals of the track and their ids, for effects that act when peaks
@@ -192,17 +198,39 @@ def measure_robustness(
         on_progress: Called with patterns done and patterns in total.
 
     Raises:
-        EvaluationError: If an effect is unknown or needs crystals that are not there,
-            or the track's patterns were measured once and for all.
+        EvaluationError: If an effect is unknown or needs crystals that are not there.
+        SplitError: If the track's patterns were measured once and for all.
     """
-    if isinstance(track, MeasuredPart):
-        raise EvaluationError(
-            f"{track.name} holds measured patterns, which cannot be measured worse: "
-            "take a track of crystals"
+    track = require_crystals(load_part(track, part), "robustness")
+    with opened_model(model, weights=weights) as (classifier, found):
+        return _measure(
+            classifier,
+            track,
+            found if description is None else description,
+            choose_curves(effects, with_crystals=crystals is not None),
+            _Choice(count, crystals, seed),
+            on_progress,
         )
-    known = describe_model(classifier) if description is None else description
-    definitions = choose_curves(effects, with_crystals=crystals is not None)
-    bench = _Bench.prepare(classifier, track, known, count, crystals, seed)
+
+
+class _Choice(NamedTuple):
+    """Which crystals, and the key of the effects' random numbers."""
+
+    most: int
+    crystals: tuple[CrystalBatch, Sequence[str]] | None
+    seed: int
+
+
+def _measure(
+    classifier: "Classifier",
+    track: TrackPart,
+    known: ModelDescription,
+    definitions: Sequence[CurveDefinition],
+    choice: _Choice,
+    on_progress: Progress | None,
+) -> Robustness:
+    """Ask an open model at every strength of every effect."""
+    bench = _Bench.prepare(classifier, track, known, *choice)
     total = sum(len(d.levels) for d in definitions) + 1
     size = len(bench.rows)
 
@@ -231,7 +259,7 @@ def measure_robustness(
             "digest": track.digest,
         },
         crystals=size,
-        seed=seed,
+        seed=choice.seed,
         top_1=bench.estimate(clean <= 1),
         top_5=bench.estimate(clean <= 5),
         curves=tuple(curves),
@@ -348,19 +376,20 @@ class _Bench:
 
     def predict(self, effect: Effect | None) -> Int64[np.ndarray, " crystals"]:
         """Find the rank of each true group under one effect."""
-        grid = self.classifier.grid
-        ranks = []
-        for start in range(0, len(self.rows), 128):
-            stop = min(start + 128, len(self.rows))
-            patterns, mask = self._render(start, stop, effect)
-            takes_mask = getattr(self.classifier, "takes_mask", False)
-            extra = (mask,) if takes_mask else ()
-            logits = np.asarray(self.classifier.predict(patterns, *extra))
-            if patterns.shape[1] != grid.points or not np.isfinite(logits).all():
+        classes = np.array(self.classifier.space_groups, np.int64)
+        truth = self.track.space_group[self.rows].astype(np.int64)
+        ranks: list[np.ndarray] = []
+        done = 0
+        for logits in ask_model(
+            self.classifier,
+            lambda start, count: self._render(start, start + count, effect),
+            len(self.rows),
+            batch_size=128,
+        ):
+            if not np.isfinite(logits).all():
                 raise EvaluationError("the model gives logits that are not finite")
-            classes = np.array(self.classifier.space_groups, np.int64)
-            truth = self.track.space_group[self.rows[start:stop]].astype(np.int64)
-            ranks.append(metrics.find_ranks(logits, classes, truth))
+            rows = slice(done, done := done + len(logits))
+            ranks.append(metrics.find_ranks(logits, classes, truth[rows]))
         return np.concatenate(ranks).astype(np.int64)
 
     def _render(

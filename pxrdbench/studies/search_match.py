@@ -24,7 +24,7 @@ from jaxtyping import Float32, Float64, Int16, Int64
 from pxrdbench.benchmark.scoring.predictions import Predictions, pack_logits
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part, TrackPart
 
 # How fast a candidate loses weight with similarity. The likelihood is best near 45 on
 # open/structure-type dev and near 60 on open/random dev.
@@ -244,7 +244,7 @@ class SearchMatch:
 
 
 def predict_search_match(
-    track: TrackPart,
+    track: Part,
     known: SearchMatch,
     *,
     source: str,
@@ -283,12 +283,11 @@ def predict_search_match(
 
 
 def profiles_of(
-    track: TrackPart | MeasuredPart, settings: ProfileSettings
+    track: Part, settings: ProfileSettings
 ) -> Float32[np.ndarray, "patterns bins"]:
     """Make the profiles of a part of a track, measured ones too."""
-    peaks: PeakBatch | None = track.peaks
-    if peaks is not None:
-        return make_profiles(peaks, settings)
+    if isinstance(track, TrackPart):
+        return make_profiles(track.peaks, settings)
     blocks = [
         coarsen_patterns(
             track.batch(start, min(_BLOCK, len(track) - start)).intensity,

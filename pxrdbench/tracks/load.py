@@ -27,7 +27,7 @@ from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SplitError
 from pxrdbench.tracks.assignment import PART_SHARES, deal_types, total_variation
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
-from pxrdbench.tracks.part import MeasuredPart, TrackPart
+from pxrdbench.tracks.part import MeasuredPart, Part, TrackPart
 
 __all__ = [
     "AFLOW_TRACK",
@@ -38,11 +38,14 @@ __all__ = [
     "RANDOM_TRACK",
     "TRACKS_FOLDER",
     "MeasuredPart",
+    "Part",
     "TrackPart",
     "available_tracks",
+    "check_track_name",
     "deal_types",
     "find_track",
     "load_frozen_peaks",
+    "load_part",
     "load_record",
     "load_table",
     "load_track",
@@ -60,6 +63,8 @@ AFLOW_TRACK = "aflow/prototypes"
 # What a track of licensed crystals may be asked with, see `dataset.track_icsd`.
 LABELS = ("given", "found", "ordered")
 
+_INSIDE = "*/track.json"
+
 # Kind in the record of a track whose patterns were measured.
 MEASURED = "measured"
 
@@ -72,42 +77,72 @@ def available_tracks() -> tuple[str, ...]:
     )
 
 
-def find_track(text: str) -> str | Path:
-    """Tell the folder of a track that somebody built from the name of one.
+def find_track(track: str | Path) -> str | Path:
+    """Tell the name of a track from the folder of one: the one place that does.
 
-    Only what a user typed should come here: a file that names a track must not choose
-    a folder.
+    Args:
+        track: Name of a track of this installation, or the folder of one that somebody
+            built: relative or absolute, as text or as a path. Text that is a name is
+            never a folder; a path is one first.
+
+    Returns:
+        The name, or the whole path of the folder.
+
+    Raises:
+        SplitError: If there is no such track; it lists those there are.
 
     Example:
         >>> find_track("open/random")
         'open/random'
     """
-    is_folder = text not in available_tracks() and (Path(text) / "track.json").is_file()
-    return Path(text) if is_folder else text
+    known = available_tracks()
+    if isinstance(track, str) and track in known:
+        return track
+    folder = Path(track)
+    if (folder / "track.json").is_file():
+        return folder.resolve()
+    if str(folder) in known:
+        return str(folder)
+    if folder.is_dir():
+        inside = ", ".join(sorted(path.parent.name for path in folder.glob(_INSIDE)))
+        raise SplitError(
+            f"{track} is no track: it holds no track.json"
+            + (f"; the tracks in it are {inside}" if inside else "")
+        )
+    raise SplitError(
+        f"there is no track {str(track)!r}; known are: {', '.join(known) or 'none'}. "
+        "Tracks of licensed data (icsd/…, rruff/…) are built with `pxrdbench split "
+        "build` and opened by their folder"
+    )
+
+
+def check_track_name(track: str) -> str:
+    """Take the name of a track from a file, which must not choose a folder.
+
+    Raises:
+        SplitError: If no track of this installation has the name.
+    """
+    if track not in available_tracks():
+        raise SplitError(
+            f"there is no track {track!r}; known are: "
+            f"{', '.join(available_tracks()) or 'none'}. Tracks of licensed data "
+            "(icsd/…, rruff/…) are built with `pxrdbench split build` and opened by "
+            "their folder"
+        )
+    return track
 
 
 def track_folder(track: str | Path) -> Path:
     """Find the folder of a track.
 
     Args:
-        track: Name of a track of this installation, or the folder of another one.
+        track: Its name or its folder, see `find_track`.
 
     Raises:
         SplitError: If there is no such track; it lists those there are.
     """
-    if isinstance(track, Path):
-        if not (track / "track.json").is_file():
-            raise SplitError(f"{track} is no track: it holds no track.json")
-        return track
-    folder = TRACKS_FOLDER / track.replace("/", "-")
-    if track not in available_tracks() or not folder.is_dir():
-        known = ", ".join(available_tracks()) or "none"
-        raise SplitError(
-            f"there is no track {track!r}; known are: {known}. Tracks of licensed data "
-            "(icsd/…, rruff/…) are built with `pxrdbench split build` and opened by "
-            "their folder"
-        )
-    return folder
+    found = find_track(track)
+    return found if isinstance(found, Path) else TRACKS_FOLDER / found.replace("/", "-")
 
 
 def load_record(track: str | Path) -> dict[str, Any]:
@@ -161,7 +196,9 @@ def _read_table(track: str | Path) -> Any:
     folder, record = track_folder(track), load_record(track)
     if "base" not in record:
         return pyarrow.parquet.read_table(folder / "table.parquet")
-    base = pyarrow.parquet.read_table(track_folder(record["base"]) / "table.parquet")
+    base = pyarrow.parquet.read_table(
+        track_folder(check_track_name(record["base"])) / "table.parquet"
+    )
     own = pyarrow.parquet.read_table(folder / "parts.parquet")
     if own.num_rows != base.num_rows:
         raise SplitError(
@@ -179,29 +216,34 @@ def _read_table(track: str | Path) -> Any:
     return base.filter(pyarrow.compute.is_valid(base["part"])).combine_chunks()
 
 
-@lru_cache(maxsize=8)
-def load_track(
-    track: str | Path, part: str = "test", labels: str = "given"
-) -> TrackPart:
+def load_track(track: str | Path, part: str = "test", labels: str = "given") -> Part:
     """Load one part of a track with its frozen patterns.
 
     Args:
         track: Name of the track, see `available_tracks`, or the folder of a track
-            that was built from licensed data.
+            that was built from licensed data; see `find_track`.
         part: A part whose patterns are frozen, ``test`` or ``dev``.
         labels: Where a track has several space groups of one crystal: the one that
             the data base gives, the one ``found`` in the coordinates, or the one found
             of ``ordered`` crystals alone, without partial occupancy.
 
     Returns:
-        A batch source; a `MeasuredPart` where the patterns were measured.
+        A `TrackPart`, or a `MeasuredPart` where the patterns were measured.
 
     Raises:
         SplitError: If the track or part is unknown, or has no frozen patterns.
     """
+    found = find_track(track)
+    changed = (track_folder(found) / "track.json").stat().st_mtime_ns
+    return _load_track(found, part, labels, changed)
+
+
+@lru_cache(maxsize=8)
+def _load_track(track: str | Path, part: str, labels: str, _changed: int) -> Part:
+    """Load a part, once for each state of its track."""
     table, record = load_table(track, part), load_record(track)
     if record.get("kind") == MEASURED:
-        return _load_measured(track, part, table, record)  # type: ignore[return-value]  # the same interface, without peaks
+        return _load_measured(track, part, table, record)
     peaks, digest = load_frozen_peaks(track, part), str(record["digest"])
     if labels != "given":
         table, rows = _choose_labels(table, record, labels)
@@ -268,6 +310,15 @@ def _load_measured(
     )
 
 
+def load_part(track: str | Path | Part, part: str = "test") -> Part:
+    """Load a part by the name or folder of its track, or take it as it is.
+
+    Raises:
+        SplitError: If there is no such track or part.
+    """
+    return track if isinstance(track, Part) else load_track(track, part)
+
+
 def load_frozen_peaks(track: str | Path, part: str) -> FrozenPeaks:
     """Read the frozen peak lists of a part.
 
@@ -283,7 +334,7 @@ def load_frozen_peaks(track: str | Path, part: str) -> FrozenPeaks:
     if "base" not in record:
         return _read_peaks(track_folder(track) / "peaks.npz", part)
     wanted = load_table(track, part)["id"].to_pylist()
-    lists, position = _gather_peaks(record["name"])
+    lists, position = _gather_peaks(find_track(track))
     missing = [name for name in wanted if name not in position]
     if missing:
         raise SplitError(f"{record['name']} lacks the peaks of {missing[0]!r}")
@@ -291,16 +342,16 @@ def load_frozen_peaks(track: str | Path, part: str) -> FrozenPeaks:
 
 
 @lru_cache(maxsize=1)
-def _gather_peaks(track: str) -> tuple[FrozenPeaks, dict[str, int]]:
+def _gather_peaks(track: str | Path) -> tuple[FrozenPeaks, dict[str, int]]:
     """Read the frozen peaks of a derived track and of those that it names."""
     record = load_record(track)
     lists: list[FrozenPeaks] = []
     names: list[str] = []
-    for other in record["peaks_of"]:
+    for other in map(check_track_name, record["peaks_of"]):
         folder, theirs = track_folder(other), load_record(other)
         if "base" in theirs:
             lists.append(_read_peaks(folder / "peaks.npz", "more"))
-            names += _names_of_more(folder, theirs["base"])
+            names += _names_of_more(folder, check_track_name(theirs["base"]))
         else:
             for part in theirs["frozen_parts"]:
                 lists.append(_read_peaks(folder / "peaks.npz", part))

@@ -1,23 +1,36 @@
 """One part of a track in memory: what models are asked about."""
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
 from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.profile import render
 from pxrdbench.errors import SplitError
 from pxrdbench.frozen import freeze_arrays
 
 
-@dataclass(frozen=True, eq=False)
-class _Part(ABC):
-    """What crystals and measured patterns of a track have in common.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Part(BatchSource):
+    """One part of a track, simulated or measured: a batch source with names.
 
-    Attributes are those of the two classes below, which say what each means.
+    Attributes:
+        name: Name of the track.
+        part: Name of the part.
+        version: Version of the track.
+        digest: sha256 over everything the track freezes, hexadecimal.
+        ids: Names of the samples.
+        space_group: Number in the International Tables, 1-230.
+        structure_type: What makes samples alike: those of one are no independent
+            witnesses.
+        grid: Angles of the patterns.
+        radiation: What the patterns are made with.
+        restricted: Whether licensed crystals or patterns lie behind it.
     """
 
     name: str
@@ -27,22 +40,23 @@ class _Part(ABC):
     ids: tuple[str, ...]
     space_group: Int16[np.ndarray, " samples"]
     structure_type: tuple[str, ...]
+    grid: TwoThetaGrid
+    radiation: Radiation
+    restricted: bool = False
+
+    # What the samples of one ``structure_type`` have in common.
+    clusters: ClassVar[str] = "structure types"
+
+    is_random_access = True
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
+        object.__setattr__(self, "length", len(self.ids))
+        groups = tuple(np.unique(self.space_group).tolist())
+        object.__setattr__(self, "space_groups", groups)
 
     def __len__(self) -> int:
         return len(self.ids)
-
-    @property
-    def length(self) -> int:
-        """Number of samples."""
-        return len(self)
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.space_group).tolist())
 
     def batch(self, start: int, count: int) -> Batch:
         """Give the patterns of samples start to start + count.
@@ -58,36 +72,33 @@ class _Part(ABC):
             )
         return self.take(np.arange(start, stop, dtype=np.int64))
 
+    def with_grid(self, grid: TwoThetaGrid) -> "Part":
+        """Give the same samples at other angles.
+
+        Raises:
+            SplitError: If the patterns were measured at these ones.
+        """
+        return replace(require_crystals(self, "another grid"), grid=grid)
+
     @abstractmethod
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
         """Give the patterns of some samples, in the order given."""
 
 
-@dataclass(frozen=True, eq=False)
-class TrackPart(_Part):
-    """One part of a track with its frozen patterns: a batch source.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TrackPart(Part):
+    """One part of a track of crystals with their frozen patterns.
+
+    The digest is over the peak lists, and ``structure_type`` is the canonical
+    prototype label.
 
     Attributes:
-        name: Name of the track.
-        part: Name of the part.
-        version: Version of the track.
-        digest: sha256 over everything the track freezes, hexadecimal.
-        ids: Names of the crystals.
-        space_group: Number in the International Tables, 1-230.
-        structure_type: Canonical prototype label: crystals of one are no independent
-            witnesses.
         crystallite_size_nm: Size that broadens each pattern [nm].
         peaks: Frozen peak lists; they reach beyond the grid so that tails come in.
-        grid: Angles of the patterns.
-        radiation: What the patterns are made with.
-        restricted: Whether licensed crystals lie behind it.
     """
 
     crystallite_size_nm: Float64[np.ndarray, " crystals"]
     peaks: PeakBatch
-    grid: TwoThetaGrid
-    radiation: Radiation
-    restricted: bool = False
 
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
         """Render the patterns of some crystals, in the order given.
@@ -106,33 +117,22 @@ class TrackPart(_Part):
         )
 
 
-@dataclass(frozen=True, eq=False)
-class MeasuredPart(_Part):
-    """One part of a track of measured patterns: a batch source without peak lists.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MeasuredPart(Part):
+    """One part of a track of measured patterns, whose reflections nobody knows.
+
+    ``version`` is that of the rules that chose the patterns, ``structure_type`` the
+    name of the mineral.
 
     Attributes:
-        name: Name of the track.
-        part: Name of the part.
-        version: Version of the rules that chose the patterns.
-        digest: sha256 over everything the track freezes, hexadecimal.
-        ids: Names of the patterns.
-        space_group: Number in the International Tables, 1-230.
-        structure_type: Name of the mineral: patterns of one are no independent
-            witnesses.
         intensity: Patterns on the grid, with a maximum of one.
-        grid: Angles of the patterns.
-        radiation: What they were measured with.
-        restricted: Whether they must stay where they are.
         mask: Points that were measured; the others are zero. None if all were.
     """
 
     intensity: Float32[np.ndarray, "patterns points"]
-    grid: TwoThetaGrid
-    radiation: Radiation
-    restricted: bool = False
     mask: Bool[np.ndarray, "patterns points"] | None = None
-    # Nobody knows the reflections of a measured pattern.
-    peaks: None = None
+
+    clusters: ClassVar[str] = "minerals"
 
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
         """Give some patterns, in the order given.
@@ -149,6 +149,20 @@ class MeasuredPart(_Part):
             ids=tuple(self.ids[row] for row in rows),
             mask=None if self.mask is None else self.mask[rows],
         )
+
+
+def require_crystals(part: Part, deed: str) -> TrackPart:
+    """Take a part whose reflections are known, for a deed that needs them.
+
+    Raises:
+        SplitError: If its patterns were measured.
+    """
+    if not isinstance(part, TrackPart):
+        raise SplitError(
+            f"{part.name} holds measured patterns, whose reflections nobody knows: "
+            f"{deed} needs a track of crystals"
+        )
+    return part
 
 
 def check_rows(

@@ -18,14 +18,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from pxrdbench.errors import SplitError
-from pxrdbench.tracks.load import TrackPart, load_record, load_track, track_folder
+from pxrdbench.tracks.load import Part, load_record, load_track, track_folder
 
 DIGEST_NAME = "patterns.json"
 TOLERANCE = 2e-5  # of the maximum: what the profile promises (docs/physics.md)
 _BATCH = 512
 
 
-def digest_patterns(part: TrackPart) -> dict[str, Any]:
+def digest_patterns(part: Part) -> dict[str, Any]:
     """Render all patterns of a part, and name them.
 
     Returns:
@@ -45,7 +45,7 @@ def digest_patterns(part: TrackPart) -> dict[str, Any]:
 
 
 def _bin_degrees(
-    pattern: Float64[np.ndarray, " points"], part: TrackPart
+    pattern: Float64[np.ndarray, " points"], part: Part
 ) -> Float64[np.ndarray, " degrees"]:
     """Take the mean of a pattern within each degree."""
     degree = np.floor(part.grid.angles() - part.grid.start + 1e-9).astype(int)

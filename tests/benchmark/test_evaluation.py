@@ -180,7 +180,7 @@ def test_a_restricted_prior_marks_the_predictions(tmp_path, track):
 
 
 def test_unsafe_and_missing_models_are_refused(tmp_path):
-    with pytest.raises(ModelError, match="no checkpoint"):
+    with pytest.raises(ModelError, match="no model at"):
         evaluate(tmp_path / "none.pt")
     (tmp_path / "evil.pt").write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     with pytest.raises(ModelError):

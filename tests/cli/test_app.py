@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from pxrdbench.benchmark.evaluation import find_part
 from pxrdbench.cli import app
 from pxrdbench.cli.display import format_seconds
-from pxrdbench.cli.evaluate import default_track
 
 
 def run(*arguments):
@@ -89,5 +89,6 @@ def test_numbers_as_people_write_them():
 
 def test_stored_predictions_are_scored_on_their_own_track():
     kept = Path(__file__).parents[2] / "leaderboards" / "open-structure-type"
-    assert default_track(kept / "peak-network-wide-2h.h5") == "open/structure-type"
-    assert default_track("no-such-file.h5") == default_track("model.pt")
+    part = find_part(kept / "peak-network-wide-2h.h5")
+    assert (part.name, part.part) == ("open/structure-type", "test")
+    assert find_part("model.pt").name == "aflow/prototypes"

@@ -5,13 +5,14 @@ import threading
 import numpy as np
 
 from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 
 SPACE_GROUPS = (2, 14, 62, 225)
 SMALL_GRID = TwoThetaGrid(10.0, 40.0, 301)
 
 
-class MemorySource:
+class MemorySource(BatchSource):
     """Patterns with a line at a place that depends on the space group, and noise."""
 
     def __init__(

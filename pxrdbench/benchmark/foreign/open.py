@@ -29,7 +29,8 @@ from pxrdbench.benchmark.scoring.predict import (
     ModelDescription,
     describe_model,
 )
-from pxrdbench.errors import ModelError
+from pxrdbench.errors import ModelError, OptionError
+from pxrdbench.learning.models.find import available_checkpoints, find_checkpoint
 
 if TYPE_CHECKING:  # imports torch, which this process may not need
     from pxrdbench.learning.networks.registry import Classifier
@@ -73,7 +74,7 @@ def describe_sandboxed(
 
 @contextmanager
 def opened_model(
-    model: Path | str,
+    model: "Path | str | Classifier",
     limits: SandboxLimits | None = None,
     *,
     weights: Path | str | None = None,
@@ -81,9 +82,23 @@ def opened_model(
 ) -> "Iterator[tuple[Classifier, ModelDescription]]":
     """Open a model and describe it; end its process afterwards, if it has one.
 
+    Args:
+        model: As for `open_model`; or a classifier, which is open already.
+        limits: What a model in its own process may use.
+        weights: What a name or ``module:factory`` is given.
+        name: What to call it.
+
     Raises:
         ModelError: If it cannot be found or opened safely.
+        OptionError: If a classifier is given weights or limits.
     """
+    if not isinstance(model, str | Path):
+        if weights is not None or limits is not None:
+            raise OptionError(
+                "weights and limits cannot act on a classifier, which is open already"
+            )
+        yield model, describe_model(model, name)
+        return
     opened = open_model(model, limits, weights=weights)
     if not isinstance(opened, SandboxedClassifier):
         yield opened, describe_model(opened, name)
@@ -101,7 +116,7 @@ def open_model(
     """Open one of our own checkpoints, or another model in its own process.
 
     Args:
-        model: A file, ``module:factory``, or a name.
+        model: A file, the folder of a run, ``module:factory``, or a name.
         limits: What a model in its own process may use.
         weights: What a name or ``module:factory`` is given.
 
@@ -112,10 +127,13 @@ def open_model(
         ModelError: If it cannot be found or opened safely.
     """
     path, text = Path(model), str(model)
+    if path.is_dir() or text in available_checkpoints():
+        path = find_checkpoint(model)
     if path.exists():
         if weights is not None:
-            raise ModelError(
-                f"{path} is a file; weights go with a name or module:factory"
+            raise OptionError(
+                f"weights (--weights) cannot act on the file {path}: they go with a "
+                "name or module:factory"
             )
         return _open_file(path, limits)
     if weights is not None and not Path(weights).exists():

@@ -13,10 +13,10 @@ from pxrdbench.benchmark.scoring.evaluation_record import EVALUATOR_VERSION
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap
 from pxrdbench.errors import EvaluationError
 from pxrdbench.tracks.load import (
-    TrackPart,
+    Part,
     available_tracks,
+    load_part,
     load_record,
-    load_track,
 )
 
 
@@ -46,20 +46,20 @@ class Leaderboard:
 
 
 def load_leaderboard(
-    folder: Path | str, track: str | TrackPart, part: str = "test"
+    folder: Path | str, track: str | Path | Part, part: str = "test"
 ) -> Leaderboard:
     """Read, check and rank the rows of one track.
 
     Args:
         folder: The folder of all leaderboards.
-        track: Name of a track, or its part in memory.
+        track: Name or folder of a track, or its part in memory.
         part: Which part is ranked, where the track is given by name.
 
     Raises:
         EvaluationError: With every fault of every row, if there is one.
         SplitError: If the track is unknown.
     """
-    loaded = load_track(track, part) if isinstance(track, str) else track
+    loaded = load_part(track, part)
     paths = sorted(Path(folder).joinpath(loaded.name.replace("/", "-")).glob("*.json"))
     current, others, faults = [], [], []
     for path in paths:
@@ -90,7 +90,7 @@ def load_leaderboard(
     )
 
 
-def _is_current(row: Submission, track: TrackPart) -> bool:
+def _is_current(row: Submission, track: Part) -> bool:
     """Tell whether a row was scored by this evaluator on these very data."""
     evaluation = row.evaluation
     return (

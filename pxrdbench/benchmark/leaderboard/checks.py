@@ -15,7 +15,7 @@ from pxrdbench.benchmark.scoring.evaluation_record import EVALUATOR_VERSION, Eva
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap, Estimate
 from pxrdbench.crystal.symmetry.tables import CRYSTAL_SYSTEMS, load_symmetry_tables
 from pxrdbench.errors import EvaluationError
-from pxrdbench.tracks.load import TrackPart
+from pxrdbench.tracks.load import Part
 
 # Numbers are written with six decimals.
 _TOLERANCE = 2e-6
@@ -130,9 +130,7 @@ def _identity_faults(evaluation: Evaluation) -> list[str]:
     return faults
 
 
-def find_track_faults(
-    evaluation: Evaluation, hits: Hits, track: TrackPart
-) -> list[str]:
+def find_track_faults(evaluation: Evaluation, hits: Hits, track: Part) -> list[str]:
     """List where numbers differ from what the track and the outcomes give.
 
     Args:
@@ -166,9 +164,7 @@ def find_track_faults(
     return list(_outcome_faults(evaluation, hits, track))
 
 
-def _outcome_faults(
-    evaluation: Evaluation, hits: Hits, track: TrackPart
-) -> Iterator[str]:
+def _outcome_faults(evaluation: Evaluation, hits: Hits, track: Part) -> Iterator[str]:
     bootstrap = ClusterBootstrap(track.structure_type)
     for k, hit in hits.items():
         if hit is not None:

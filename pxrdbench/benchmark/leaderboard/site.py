@@ -11,7 +11,7 @@ from pxrdbench.benchmark.leaderboard.track_page import render_index, render_trac
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
 from pxrdbench.tracks.load import available_tracks
-from pxrdbench.tracks.part import TrackPart
+from pxrdbench.tracks.part import Part
 
 _REPORTED = "pxrdbench.reported"
 
@@ -24,7 +24,7 @@ _REPORTED_FIELDS = frozenset(
 def render_leaderboards(
     folder: Path | str = "leaderboards",
     out: Path | str | None = None,
-    tracks: Sequence[str | TrackPart] | None = None,
+    tracks: Sequence[str | Path | Part] | None = None,
 ) -> list[Path]:
     """Write the pages of all tracks: an index, a table a track, a page a row.
 

@@ -28,7 +28,12 @@ from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import Outcome, score
 from pxrdbench.errors import EvaluationError, SplitError
 from pxrdbench.files import read_strict_json, write_atomically
-from pxrdbench.tracks.load import TrackPart, available_tracks, load_track
+from pxrdbench.tracks.load import (
+    Part,
+    available_tracks,
+    check_track_name,
+    load_part,
+)
 
 FORMAT = "pxrdbench.submission"
 FORMAT_VERSION = 1
@@ -119,15 +124,15 @@ def write_template(path: Path | str) -> Path:
 def pack_submission(
     predictions_path: Path | str,
     metadata: Mapping[str, Any],
-    track: str | TrackPart | None = None,
+    track: str | Path | Part | None = None,
 ) -> dict[str, Any]:
     """Score predictions and put the numbers beside the metadata.
 
     Args:
         predictions_path: An HDF5 file that ``eval`` writes.
         metadata: See ``metadata_template`` and the schema.
-        track: Name of the track, or its part in memory; the one that the predictions
-            name if None.
+        track: Name or folder of the track, or its part in memory; the one that the
+            predictions name if None.
 
     Returns:
         The record, not yet checked: see ``find_faults`` and ``submit``.
@@ -144,7 +149,9 @@ def pack_submission(
             "predictions are not published. Score a model that learnt from an open "
             "prior, or keep the evaluation to yourself"
         )
-    loaded = _load(track if track is not None else predictions.track, predictions.part)
+    if track is None:  # a file may not choose a folder
+        track = check_track_name(predictions.track)
+    loaded = load_part(track, predictions.part)
     evaluation = json.loads(score(predictions, loaded).to_json())
     rank = Outcome.of(predictions, loaded).rank
     content = path.read_bytes()
@@ -167,7 +174,7 @@ def submit(
     metadata: Mapping[str, Any] | Path | str,
     folder: Path | str = "leaderboards",
     *,
-    track: str | TrackPart | None = None,
+    track: str | Path | Part | None = None,
     replace: bool = False,
 ) -> Path:
     """Pack, check and write a row: ``<folder>/<track>/<name>.json``.
@@ -176,7 +183,8 @@ def submit(
         predictions_path: An HDF5 file that ``eval`` writes.
         metadata: Metadata, or the JSON file that holds them.
         folder: The folder of all leaderboards.
-        track: Track in memory, where it is none of ``available_tracks``.
+        track: Folder of the track or its part in memory, where it is none of
+            ``available_tracks``.
         replace: Whether a row of this name may be replaced.
 
     Returns:
@@ -232,7 +240,7 @@ def check_submission(
     path: Path | str,
     predictions: Path | str | None = None,
     *,
-    track: TrackPart | None = None,
+    track: Part | None = None,
 ) -> Submission:
     """Check a row with trusted code; a submitted model is never run.
 
@@ -243,7 +251,8 @@ def check_submission(
     Args:
         path: The row.
         predictions: What it was computed from.
-        track: Track in memory, where it is none of ``available_tracks``.
+        track: Folder of the track or its part in memory, where it is none of
+            ``available_tracks``.
 
     Raises:
         EvaluationError: With every fault, if there is one.
@@ -256,7 +265,7 @@ def find_faults(
     path: Path | str,
     predictions: Path | str | None = None,
     *,
-    track: TrackPart | None = None,
+    track: Part | None = None,
 ) -> list[str]:
     """List everything that is wrong with a row, each with its place.
 
@@ -276,7 +285,7 @@ def find_faults(
     return faults
 
 
-def find_record_faults(record: Mapping[str, Any], track: TrackPart | None) -> list[str]:
+def find_record_faults(record: Mapping[str, Any], track: Part | None) -> list[str]:
     """List what is wrong with a record, without its predictions."""
     faults = find_schema_faults(record)
     if faults:
@@ -295,9 +304,7 @@ def find_record_faults(record: Mapping[str, Any], track: TrackPart | None) -> li
     return faults + find_track_faults(submission.evaluation, hits, track)
 
 
-def _prediction_faults(
-    record: Mapping[str, Any], path: Path, track: TrackPart
-) -> list[str]:
+def _prediction_faults(record: Mapping[str, Any], path: Path, track: Part) -> list[str]:
     """Compute every number again and compare."""
     try:
         again = pack_submission(path, record["metadata"], track)
@@ -340,19 +347,15 @@ def unpack_bits(text: str, count: int) -> Bool[np.ndarray, " crystals"]:
     return bits[:count].astype(bool)
 
 
-def _load(track: str | TrackPart, part: str) -> TrackPart:
-    return load_track(track, part) if isinstance(track, str) else track
-
-
 def _find_track(
-    record: Mapping[str, Any], track: str | TrackPart | None
-) -> TrackPart | None:
+    record: Mapping[str, Any], track: str | Path | Part | None
+) -> Part | None:
     """Load the track that a record names, unless it is given; None if unknown."""
-    if isinstance(track, TrackPart):
-        return track
     named = record["evaluation"]["track"]
+    if track is not None:
+        return load_part(track, named["part"])
     try:
-        return load_track(named["name"], named["part"])
+        return load_part(check_track_name(named["name"]), named["part"])
     except SplitError:
         return None
 

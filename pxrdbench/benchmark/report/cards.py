@@ -10,7 +10,7 @@ from pxrdbench.benchmark.report.svg import labelled
 from pxrdbench.benchmark.scoring.evaluation_record import Bin, Evaluation, percent
 from pxrdbench.benchmark.scoring.property_bins import SITE_EDGES
 from pxrdbench.crystal.symmetry.tables import CRYSTAL_SYSTEMS, space_group_symbol
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part
 
 _GROUPS = 12  # space groups in the figure of the most frequent ones
 
@@ -110,9 +110,7 @@ def figure_card(title: str, caption: str, svg: str) -> str:
     )
 
 
-def examples_section(
-    examples: Sequence[Example], track: TrackPart | MeasuredPart
-) -> str:
+def examples_section(examples: Sequence[Example], track: Part) -> str:
     """Show some patterns with the first guesses."""
     cards = []
     for number, example in enumerate(examples):

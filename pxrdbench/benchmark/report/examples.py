@@ -10,8 +10,7 @@ from pxrdbench.benchmark.scoring.metrics import log_probabilities
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import align
 from pxrdbench.tracks.load import (
-    MeasuredPart,
-    TrackPart,
+    Part,
     available_tracks,
     load_table,
 )
@@ -41,9 +40,7 @@ class Example:
     intensity: Float32[np.ndarray, " points"]
 
 
-def choose_examples(
-    predictions: Predictions, track: TrackPart | MeasuredPart
-) -> list[Example]:
+def choose_examples(predictions: Predictions, track: Part) -> list[Example]:
     """Take right and wrong guesses from the surest to the least sure, by rule."""
     row = align(predictions, track)
     logp = log_probabilities(predictions.logits[row])
@@ -75,7 +72,7 @@ def choose_examples(
     return examples
 
 
-def _formulas(track: TrackPart | MeasuredPart) -> Mapping[str, str]:
+def _formulas(track: Part) -> Mapping[str, str]:
     """Look up formulas, where the track is one of this installation."""
     if track.name not in available_tracks():
         return {}

@@ -11,7 +11,7 @@ from pxrdbench.benchmark.scoring.evaluation_record import Baseline, Evaluation, 
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
-from pxrdbench.tracks.load import MeasuredPart, TrackPart, load_track
+from pxrdbench.tracks.load import Part, check_track_name, load_track
 
 # What the page may do: show itself. No script, no request, whatever a file says.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -22,7 +22,7 @@ def write_report(
     predictions: Predictions,
     path: Path | str,
     *,
-    track: TrackPart | MeasuredPart | None = None,
+    track: Part | None = None,
 ) -> None:
     """Write an evaluation as one HTML page with figures.
 
@@ -40,14 +40,13 @@ def write_report(
             "the evaluation was not computed from these predictions; score them first"
         )
     if track is None:
-        track = load_track(evaluation.track["name"], evaluation.track["part"])
+        name = check_track_name(evaluation.track["name"])
+        track = load_track(name, evaluation.track["part"])
     path = Path(path)
     write_atomically(path, render_report(evaluation, predictions, track))
 
 
-def render_report(
-    evaluation: Evaluation, predictions: Predictions, track: TrackPart | MeasuredPart
-) -> str:
+def render_report(evaluation: Evaluation, predictions: Predictions, track: Part) -> str:
     """Give the page as text; equal arguments give equal text."""
     style = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
     title = f"{evaluation.model['name']} on {evaluation.track['name']}"
@@ -74,7 +73,7 @@ def render_report(
     )
 
 
-def _header(evaluation: Evaluation, track: TrackPart | MeasuredPart) -> str:
+def _header(evaluation: Evaluation, track: Part) -> str:
     counts, top_1 = evaluation.counts, evaluation.metrics["top_1"]
     model = escape(str(evaluation.model["name"]))
     name = f"{escape(track.name)}, {escape(track.part)} part, version {track.version}"

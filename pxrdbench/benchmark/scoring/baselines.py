@@ -17,8 +17,7 @@ from pxrdbench.benchmark.scoring.intervals import (
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.errors import SplitError
 from pxrdbench.tracks.load import (
-    MeasuredPart,
-    TrackPart,
+    Part,
     available_tracks,
     load_table,
 )
@@ -31,7 +30,7 @@ _EMBEDDED_PRIOR = "open-v0"
 
 
 def class_frequencies(
-    predictions: Predictions, track: TrackPart | MeasuredPart
+    predictions: Predictions, track: Part
 ) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Find how often each group occurs in training, and where that is known from."""
     shares = np.zeros(231)
@@ -43,7 +42,7 @@ def class_frequencies(
 
 
 def statistics_counts(
-    track: TrackPart | MeasuredPart,
+    track: Part,
 ) -> tuple[Float64[np.ndarray, " 231"], str]:
     """Count groups in the track's statistics part, else in the embedded prior."""
     if track.name in available_tracks():

@@ -9,12 +9,12 @@ import numpy as np
 
 from pxrdbench.benchmark.scoring.baselines import class_frequencies
 from pxrdbench.benchmark.scoring.predictions import Predictions, pack_logits
-from pxrdbench.tracks.load import TrackPart
+from pxrdbench.tracks.load import Part
 
 ClassOrder = Literal["most-frequent-class", "class-order"]
 
 
-def predict_class_order(track: TrackPart, kind: ClassOrder) -> Predictions:
+def predict_class_order(track: Part, kind: ClassOrder) -> Predictions:
     """Predict from how often each group occurs where a model may learn.
 
     Args:
@@ -42,7 +42,7 @@ def predict_class_order(track: TrackPart, kind: ClassOrder) -> Predictions:
     )
 
 
-def _empty(track: TrackPart) -> Predictions:
+def _empty(track: Part) -> Predictions:
     """Predictions that bring no frequencies of their own."""
     return Predictions(
         ids=track.ids[:1],

@@ -1,35 +1,23 @@
 """A track's patterns become predictions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Bool, Float32, Float64
 
 from pxrdbench.benchmark.scoring.predictions import Predictions, pack_logits
 from pxrdbench.benchmark.scoring.track_input import TrackInput
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
 from pxrdbench.learning.networks.registry import Classifier
-from pxrdbench.tracks.load import MeasuredPart, TrackPart, find_track, load_track
+from pxrdbench.tracks.load import Part
 
-if TYPE_CHECKING:
-    pass
-
-
-def load_part(
-    track: str | Path | TrackPart | MeasuredPart, part: str
-) -> TrackPart | MeasuredPart:
-    """Load a part by the name or folder of its track, or take it as it is.
-
-    Raises:
-        SplitError: If there is no such track or part.
-    """
-    if isinstance(track, str | Path):
-        return load_track(find_track(str(track)), part)
-    return track
+# Patterns of a range, and which of their points were measured.
+MakePatterns = Callable[
+    [int, int],
+    tuple[Float32[np.ndarray, "batch points"], Bool[np.ndarray, "batch points"] | None],
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +102,7 @@ def _training_frequencies(prior_digest: str) -> dict[int, float] | None:
 
 def predict_track(
     classifier: "Classifier",
-    track: TrackPart | MeasuredPart,
+    track: Part,
     description: "ModelDescription | None" = None,
     *,
     batch_size: int = 256,
@@ -143,20 +131,12 @@ def predict_track(
         track, classifier.grid, known.radiation, takes_mask=takes_mask
     )
     n = len(track.ids)
-    rows = []
-    for start in range(0, n, batch_size):
-        count = min(batch_size, n - start)
-        patterns, mask = source.batch(start, count)
-        extra = (mask,) if takes_mask else ()
-        logits = np.asarray(classifier.predict(patterns, *extra))
-        if logits.shape != (count, len(classifier.space_groups)):
-            raise EvaluationError(
-                f"the model gives logits of shape {logits.shape} for {count} patterns "
-                f"and {len(classifier.space_groups)} classes"
-            )
+    rows, done = [], 0
+    for logits in ask_model(classifier, source.batch, n, batch_size=batch_size):
         rows.append(pack_logits(logits))
+        done += len(logits)
         if on_progress is not None:
-            on_progress(start + count, n)
+            on_progress(done, n)
     how = {"patterns": source.method} if source.method else {}
     classes = tuple(int(number) for number in classifier.space_groups)
     return Predictions(
@@ -173,6 +153,43 @@ def predict_track(
         restricted=known.restricted or track.restricted,
         provenance={**known.provenance, **how},
     )
+
+
+def ask_model(
+    classifier: "Classifier",
+    make: MakePatterns,
+    count: int,
+    *,
+    batch_size: int = 256,
+) -> Iterator[Float32[np.ndarray, "batch classes"]]:
+    """Ask a model about patterns, some at a time: the one loop that does.
+
+    Args:
+        classifier: The model.
+        make: From the first pattern and how many to the patterns (maximum 1) and to
+            which points were measured, None for all.
+        count: Patterns in all.
+        batch_size: Patterns in memory at once.
+
+    Yields:
+        Logits of the next patterns.
+
+    Raises:
+        EvaluationError: If the model gives logits of another shape.
+    """
+    takes_mask = bool(getattr(classifier, "takes_mask", False))
+    classes = len(classifier.space_groups)
+    for start in range(0, count, batch_size):
+        size = min(batch_size, count - start)
+        patterns, mask = make(start, size)
+        extra = (mask,) if takes_mask else ()
+        logits = np.asarray(classifier.predict(patterns, *extra))
+        if logits.shape != (size, classes):
+            raise EvaluationError(
+                f"the model gives logits of shape {logits.shape} for {size} patterns "
+                f"and {classes} classes"
+            )
+        yield logits
 
 
 def resample(

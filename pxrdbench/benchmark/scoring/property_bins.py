@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64
 from pxrdbench.benchmark.scoring import metrics
 from pxrdbench.benchmark.scoring.evaluation_record import Bin
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part
 from pxrdbench.tracks.properties import load_properties
 
 # About equal steps of the logarithm [Å³]; the paper's own test ends at 7000.
@@ -26,7 +26,7 @@ SITE_EDGES = (1.0, 2.0, 3.0, 4.0, 5.0, 7.0, 9.0, 13.0, 17.0, 25.0, 33.0, 65.0)
 
 
 def bin_by_property(
-    track: TrackPart | MeasuredPart,
+    track: Part,
     correct: Bool[np.ndarray, " crystals"],
     bootstrap: ClusterBootstrap,
 ) -> tuple[tuple[Bin, ...], tuple[Bin, ...]]:

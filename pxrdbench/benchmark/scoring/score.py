@@ -37,7 +37,7 @@ from pxrdbench.benchmark.scoring.property_bins import bin_by_property
 from pxrdbench.benchmark.scoring.references import make_references, merged_laue_classes
 from pxrdbench.crystal.symmetry.tables import CRYSTAL_SYSTEMS, load_symmetry_tables
 from pxrdbench.errors import EvaluationError
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import Part, TrackPart
 
 _CALIBRATION_BINS = 10
 _SIZE_BINS = 4
@@ -46,7 +46,7 @@ _SIZE_BINS = 4
 SMOOTHING = 0.01
 
 
-def score(predictions: Predictions, track: TrackPart | MeasuredPart) -> Evaluation:
+def score(predictions: Predictions, track: Part) -> Evaluation:
     """Compute every number from predictions and the truth.
 
     Intervals of 95 % come from resampling structure types, always with the same
@@ -90,7 +90,7 @@ def score(predictions: Predictions, track: TrackPart | MeasuredPart) -> Evaluati
         interval={
             "level": LEVEL,
             "method": "percentile bootstrap over clusters, expanded for few clusters",
-            "clusters": "minerals" if track.peaks is None else "structure types",
+            "clusters": track.clusters,
             "replicates": REPLICATES,
             "seed": bootstrap.seed,
         },
@@ -135,7 +135,7 @@ class Outcome:
     negative_log_likelihood: Float64[np.ndarray, " crystals"]
 
     @classmethod
-    def of(cls, predictions: Predictions, track: TrackPart | MeasuredPart) -> "Outcome":
+    def of(cls, predictions: Predictions, track: Part) -> "Outcome":
         """Look at predictions in the order of the track's crystals."""
         logits = predictions.logits[align(predictions, track)]
         classes = np.array(predictions.space_groups, np.int16)
@@ -163,9 +163,7 @@ class Outcome:
         return np.asarray(_systems()[self.truth])
 
 
-def align(
-    predictions: Predictions, track: TrackPart | MeasuredPart
-) -> Int[np.ndarray, " crystals"]:
+def align(predictions: Predictions, track: Part) -> Int[np.ndarray, " crystals"]:
     """Find the row of the predictions for each crystal of the track.
 
     Raises:
@@ -198,7 +196,7 @@ def _describe(identity: tuple[str, str, str]) -> str:
 
 def define_scores(
     outcome: Outcome,
-    track: TrackPart | MeasuredPart,
+    track: Part,
     shares: Float64[np.ndarray, " 231"],
 ) -> dict[str, metrics.Score]:
     """Define every metric, by the name it has in the evaluation.
@@ -304,10 +302,10 @@ def _calibration(outcome: Outcome, bootstrap: ClusterBootstrap) -> tuple[Bin, ..
 
 
 def _by_peaks(
-    outcome: Outcome, track: TrackPart | MeasuredPart, bootstrap: ClusterBootstrap
+    outcome: Outcome, track: Part, bootstrap: ClusterBootstrap
 ) -> tuple[Bin, ...]:
     """Divide the crystals at the quartiles of the number of their reflections."""
-    if isinstance(track, MeasuredPart):
+    if not isinstance(track, TrackPart):
         return ()  # nobody knows the reflections of a measured pattern
     numbers = count_peaks(track)
     inner = np.unique(np.quantile(numbers, np.arange(1, _SIZE_BINS) / _SIZE_BINS))

@@ -21,7 +21,8 @@ from pxrdbench.diffraction.line_lists import drop_beyond, merge_lists
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.profile import render
 from pxrdbench.errors import EvaluationError
-from pxrdbench.tracks.load import MeasuredPart, TrackPart
+from pxrdbench.tracks.load import MeasuredPart, Part, TrackPart
+from pxrdbench.tracks.part import require_crystals
 
 # Lines nearer than this are the same: it moves a peak at 90 degrees by 0.01, while
 # 1.5406 and 1.54056 angstrom, both called Kα1 of copper, are 3e-5 apart.
@@ -41,7 +42,7 @@ class TrackInput:
         measured: Points that the track can tell about; None if all.
     """
 
-    track: TrackPart | MeasuredPart
+    track: Part
     grid: TwoThetaGrid
     radiation: Radiation
     method: str
@@ -50,7 +51,7 @@ class TrackInput:
     @classmethod
     def match(
         cls,
-        track: TrackPart | MeasuredPart,
+        track: Part,
         grid: TwoThetaGrid,
         radiation: Radiation | None,
         *,
@@ -69,7 +70,7 @@ class TrackInput:
                 cannot be told so; or lines that cannot be had from the track's.
         """
         wanted = track.radiation if radiation is None else radiation
-        is_measured = track.peaks is None
+        is_measured = not isinstance(track, TrackPart)
         same_lines = _same_lines(wanted, track.radiation)
         if is_measured and _same_anode(wanted, track.radiation):
             same_lines = True  # a measured doublet cannot be made, nor undone
@@ -118,8 +119,9 @@ class TrackInput:
             given = track.batch(start, count).intensity
             intensity = interpolate_spacings(given, track, self.grid, self.radiation)
         else:
-            peaks = move_peaks(slice_peaks(track, start, count), self.radiation)
-            size = track.crystallite_size_nm[start : start + count]
+            crystals = require_crystals(track, f"a model of {self.radiation.name}")
+            peaks = move_peaks(slice_peaks(crystals, start, count), self.radiation)
+            size = crystals.crystallite_size_nm[start : start + count]
             intensity = render_where_possible(peaks, self.grid, size)
         if self.measured is None:
             return intensity, None
@@ -217,9 +219,7 @@ def render_where_possible(
     return result
 
 
-def _known_range(
-    track: TrackPart | MeasuredPart, radiation: Radiation
-) -> tuple[float, float]:
+def _known_range(track: Part, radiation: Radiation) -> tuple[float, float]:
     """Find the angles [degrees] at which every line shows spacings of the track."""
     lengths = [wavelength for wavelength, _ in radiation.lines]
     own = track.radiation.wavelength

@@ -7,11 +7,13 @@ cell, which is kept in coordinates that do not depend on the volume.
 """
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 from zipfile import BadZipFile
 
 import numpy as np
@@ -20,7 +22,7 @@ from jaxtyping import Float32, Float64, Int, Int32, Int64
 from pxrdbench.crystal.prior.statistics import Gatherer, cut_batches, select_groups
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.errors import PriorError
-from pxrdbench.files import atomic_path
+from pxrdbench.files import write_atomically
 from pxrdbench.frozen import freeze_arrays
 
 # Raised when arrays change their meaning: an older file is then refused.
@@ -195,11 +197,16 @@ class Prior:
         arrays = {n: v for n, v in values.items() if isinstance(v, np.ndarray)}
         return arrays | {"header": np.frombuffer(text, np.uint8)}
 
+    def to_bytes(self) -> bytes:
+        """The npz file of this prior; equal priors give equal bytes."""
+        arrays = dict(sorted(self._arrays().items()))
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        return file.getvalue()
+
     def save(self, path: str | Path) -> None:
         """Write an npz file; equal priors give equal bytes."""
-        arrays = dict(sorted(self._arrays().items()))
-        with atomic_path(path) as part, part.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        write_atomically(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | Path) -> "Prior":
@@ -209,24 +216,41 @@ class Prior:
             PriorError: If there is no such file, or it is no prior of this version.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with Path(path).open("rb") as file:
+                return cls.read(file, str(path))
+        except FileNotFoundError:
+            raise PriorError(f"{path}: there is no such prior") from None
+        except OSError as error:
+            raise PriorError(f"{path} is no prior: {error}") from error
+
+    @classmethod
+    def read(cls, file: IO[bytes], place: str) -> "Prior":
+        """Read a prior from an open npz file.
+
+        Args:
+            file: It can be sought in.
+            place: Whose, for messages.
+
+        Raises:
+            PriorError: If it is no prior of this version.
+        """
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
             header = json.loads(arrays.pop("header").tobytes())
             version = header.pop("schema_version")
             if version != SCHEMA_VERSION:
                 raise PriorError(
-                    f"{path} has version {version}; this pxrdbench reads "
+                    f"{place} has version {version}; this pxrdbench reads "
                     f"{SCHEMA_VERSION}: fit the prior again"
                 )
             if "smoothing" in header:
                 header["smoothing"] = Smoothing(**header["smoothing"])
             return cls(**header, **arrays)
-        except FileNotFoundError:
-            raise PriorError(f"{path}: there is no such prior") from None
         except _DAMAGES as error:
             if isinstance(error, PriorError):
                 raise
-            raise PriorError(f"{path} is no prior: {error}") from error
+            raise PriorError(f"{place} is no prior: {error}") from error
 
 
 def available_priors() -> tuple[str, ...]:
@@ -235,7 +259,11 @@ def available_priors() -> tuple[str, ...]:
 
 
 def load_prior(name_or_path: str | Path | Prior) -> Prior:
-    """Open a shipped prior by its name, or any other by its path.
+    """Open a shipped prior by its name, or any other by its place.
+
+    Args:
+        name_or_path: A name; a file; a folder that holds one prior, as one of shards
+            drawn from a prior of one's own does; or a prior, which is given back.
 
     Raises:
         PriorError: If there is no such prior, or the file is damaged.
@@ -244,12 +272,38 @@ def load_prior(name_or_path: str | Path | Prior) -> Prior:
         return name_or_path
     if str(name_or_path) in available_priors():
         return Prior.load(_PRIORS / f"{name_or_path}.npz")
-    if not Path(name_or_path).exists():
+    path = Path(name_or_path)
+    if path.is_dir():
+        found = sorted(path.glob(kept_name("*")))
+        if len(found) != 1:
+            raise PriorError(
+                f"{path} is a folder that holds {len(found)} priors "
+                f"({kept_name('DIGEST')}); name the file of one"
+            )
+        return Prior.load(found[0])
+    if not path.exists():
         raise PriorError(
             f"there is no prior {str(name_or_path)!r}; shipped are "
             f"{', '.join(available_priors())}, or give the path of an npz file"
         )
-    return Prior.load(name_or_path)
+    return Prior.load(path)
+
+
+def kept_name(digest: str) -> str:
+    """Name of the file in which a prior travels with what was drawn from it."""
+    return f"prior-{digest[:12]}.npz"
+
+
+def find_shipped_prior(digest: str, name: str = "") -> Prior | None:
+    """Find a shipped prior by its digest; a name only says where to look first.
+
+    Names that stand in files are labels: they never choose a file.
+    """
+    for known in sorted(available_priors(), key=lambda other: other != name):
+        prior = load_prior(known)
+        if prior.digest == digest:
+            return prior
+    return None
 
 
 @dataclass(frozen=True)

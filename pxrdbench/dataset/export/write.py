@@ -39,7 +39,7 @@ from pxrdbench.dataset.shards.shard_set import ShardSet
 from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.store import explain_os_error
 from pxrdbench.diffraction.measurement.measurement import Measurement
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import OptionError, ShardError
 from pxrdbench.files import atomic_path, write_atomically
 
 ENDINGS: Mapping[str, str] = {
@@ -63,7 +63,8 @@ class ExportConfig:
         format: ``parquet``, ``webdataset`` or ``hdf5``.
         samples: The first so many only; all if None.
         measurement: Effects to render with, instead of those of the recipe.
-        prior: Where the recipe's prior is, if it is no embedded one.
+        prior: Where the recipe's prior is, for impurities; looked for among those that
+            ship and beside the shards if left away.
         allow_restricted: Whether data of licensed crystals may be exported: for one's
             own use, never to be published.
     """
@@ -138,6 +139,7 @@ def export_shards(
     Raises:
         ShardError: If the shards are damaged or restricted, or the folder holds
             another export or cannot be written.
+        OptionError: If a prior is given and nothing needs it.
     """
     started = time.perf_counter()
     source = ShardSet(config.shards, measurement=config.measurement, prior=config.prior)
@@ -146,6 +148,11 @@ def export_shards(
             f"{config.shards} holds samples of a prior fitted on licensed crystals; "
             "an export must stay with those who hold the licence: add "
             "--allow-restricted if it does"
+        )
+    needs_pool = source.measurement is not None and source.measurement.needs_pool
+    if config.prior is not None and not needs_pool:
+        raise OptionError(
+            "prior cannot act on this export: only impurities need other crystals of it"
         )
     pieces = _plan(source, config)
     store = LocalStore(config.out)

@@ -25,7 +25,13 @@ from pxrdbench.crystal.generator.draw import (
     draw_crystals_of_type,
     draw_crystals_with_report,
 )
-from pxrdbench.crystal.prior.prior import Prior, load_prior
+from pxrdbench.crystal.prior.prior import (
+    Prior,
+    available_priors,
+    find_shipped_prior,
+    kept_name,
+    load_prior,
+)
 from pxrdbench.crystal.structure import Crystal, CrystalBatch
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import Preset, RecipeCard
@@ -35,8 +41,10 @@ from pxrdbench.dataset.recipes.choices import (
     check_sizes,
     check_volume,
     find_measurement,
+    has_own_widths,
 )
 from pxrdbench.dataset.recipes.rendering import find_empty, render_samples, shift_reach
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.effect import Samples
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.diffraction.measurement.sample_effects import (
@@ -80,7 +88,7 @@ class DrawnPeaks(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, init=False)
-class Recipe:
+class Recipe(BatchSource):
     """A data set without end: prior, seed and physics; sample i on demand.
 
     Attributes:
@@ -96,6 +104,8 @@ class Recipe:
 
     prior: Prior
     card: RecipeCard
+
+    length = None  # a recipe has no end
 
     def __init__(
         self,
@@ -170,28 +180,10 @@ class Recipe:
         )
         object.__setattr__(self, "prior", prior)
         object.__setattr__(self, "card", card)
+        for name in ("grid", "radiation", "space_groups"):
+            object.__setattr__(self, name, getattr(card, name))
         if structure_type is not None:
             self._draw_crystals(0, 1)  # refuses what the prior does not know
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self.card.grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self.card.radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-        return self.card.space_groups
-
-    @property
-    def length(self) -> None:
-        """A recipe has no end."""
-        return
 
     @property
     def digest(self) -> str:
@@ -226,27 +218,59 @@ class Recipe:
     ) -> "Recipe":
         """Find the prior that a card names, and make the recipe again.
 
+        Args:
+            card: All choices, and the digest of the prior.
+            prior: Where it is; a shipped one is found by its digest.
+
         Raises:
-            RecipeError: If the prior found is not the one that the card was made with.
+            RecipeError: If the prior is not here, or the one that is given is not the
+                one that the card was made with; it asks for it by its digest.
         """
+        if prior is None:
+            found = find_shipped_prior(card.prior_digest, card.prior_name)
+            if found is None:
+                raise RecipeError(_ask_for_prior(card))
+        else:
+            found = load_prior(prior)
+            if found.digest != card.prior_digest:
+                raise RecipeError(
+                    f"the recipe was made with the prior {card.prior_name!r} of digest "
+                    f"{card.prior_digest[:12]}, the one here has "
+                    f"{found.digest[:12]}: the same seed would give other "
+                    "crystals. Pass the file of the old prior, or start a new set"
+                )
         # The card holds every other argument under the argument's name.
         names = cls.__init__.__kwdefaults__ or ()
         choices = {name: getattr(card, name) for name in names}
-        where = card.prior_name if prior is None else prior
-        recipe = cls(where, card.seed, **choices)
-        if recipe.prior.digest != card.prior_digest:
-            raise RecipeError(
-                f"the recipe was made with the prior {card.prior_name!r} of digest "
-                f"{card.prior_digest[:12]}, the one here has "
-                f"{recipe.prior.digest[:12]}: the same seed would give other "
-                "crystals. Pass the file of the old prior, or start a new set"
-            )
+        recipe = cls(found, card.seed, **choices)
         if recipe.digest != card.digest:
             raise RecipeError(
                 "the recipe cannot be made again: "
                 + "; ".join(card.differences(recipe.card))
             )
         return recipe
+
+    def replace(self, **choices: Any) -> "Recipe":
+        """Make the same choices but some.
+
+        Args:
+            choices: Arguments of `Recipe` by name. Crystallite sizes stay, unless
+                another measurement draws the whole width.
+
+        Example:
+            >>> recipe = Recipe("open-v0", crystallite_size_nm=(30.0, 40.0))
+            >>> recipe.replace(seed=7).card.crystallite_size_nm
+            (30.0, 40.0)
+        """
+        names = Recipe.__init__.__kwdefaults__ or ()
+        kept = {name: getattr(self.card, name) for name in names}
+        if "measurement" in choices:
+            radiation = Radiation.parse(choices.get("radiation", self.radiation))
+            measurement = find_measurement(choices["measurement"], radiation)
+            if has_own_widths(measurement):
+                kept["crystallite_size_nm"] = None
+        choices = {"prior": self.prior, "seed": self.card.seed, **kept, **choices}
+        return Recipe(**choices)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to a worker as card and prior, without what the prior has cached."""
@@ -390,6 +414,19 @@ class Recipe:
             f"between {self.grid.start} and {self.grid.stop} degrees; widen the grid "
             "or shorten the wavelength"
         )
+
+
+def _ask_for_prior(card: RecipeCard) -> str:
+    """Ask for a prior that is not here, in one sentence."""
+    why = "it is none of those that ship"
+    if card.prior_name in available_priors():
+        why = "the one of that name here would give other crystals"
+    return (
+        f"these samples were drawn from the prior {card.prior_name!r} of digest "
+        f"{card.prior_digest[:12]}, which is not here ({why}): give its file "
+        f"(--prior, prior=), or put it beside the shards as "
+        f"{kept_name(card.prior_digest)}"
+    )
 
 
 def _count_rejections(report: Rejections) -> Counter[str]:

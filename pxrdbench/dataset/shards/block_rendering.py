@@ -1,12 +1,10 @@
 """Stored samples into patterns, as their recipe says or with other effects."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.crystal.prior.prior import Prior
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
@@ -34,7 +32,7 @@ class BlockRenderer:
         self,
         card: RecipeCard,
         measurement: Measurement | str | None = None,
-        prior: str | Path | Prior | None = None,
+        make_recipe: Callable[[], Recipe] | None = None,
     ) -> None:
         """Choose how patterns are made.
 
@@ -42,8 +40,8 @@ class BlockRenderer:
             card: The recipe of the peaks.
             measurement: What to add instead of what the recipe says;
                 ``Measurement()`` adds nothing.
-            prior: Where the recipe's prior is, if it is no embedded one; only asked
-                for where a measurement adds impurities.
+            make_recipe: Makes the recipe with its prior; only asked where a
+                measurement adds impurities.
 
         Raises:
             RecipeError: If an effect acts when peaks are drawn and these were drawn
@@ -58,7 +56,8 @@ class BlockRenderer:
         self.measurement = self._look.measurement
         self._pool = None
         if self.measurement is not None and self.measurement.needs_pool:
-            self._pool = Recipe.from_card(card, prior).pool
+            recipe = make_recipe() if make_recipe else Recipe.from_card(card)
+            self._pool = recipe.pool
 
     def batch(self, block: Block, epoch: int = 0) -> Batch:
         """Make the patterns of samples in any order.

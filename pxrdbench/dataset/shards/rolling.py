@@ -23,12 +23,12 @@ from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.block_rendering import BlockRenderer
 from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardSpan
+from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
-from pxrdbench.dataset.source import EndOfSource
+from pxrdbench.dataset.source import BatchSource, EndOfSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.diffraction.measurement.measurement import Measurement
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ShardError
 
 ROLLING_FILE = "rolling.json"
@@ -113,7 +113,7 @@ class _Found:
     record: ShardRecord
 
 
-class RollingSet:
+class RollingSet(BatchSource):
     """A set that is still written, as an endless source in the order of the recipe.
 
     Samples of a recipe are independent, so their own order is as good as a shuffled
@@ -125,6 +125,8 @@ class RollingSet:
     Attributes:
         redrawn: Samples that were drawn anew because their shard had been deleted.
     """
+
+    length = None  # no end is known
 
     def __init__(
         self,
@@ -142,7 +144,8 @@ class RollingSet:
             consumer: Whose acknowledgements to write; none if empty.
             measurement: What instrument and sample add when patterns are rendered,
                 instead of what the recipe says.
-            prior: Where the recipe's prior is, if it is no embedded one.
+            prior: Where the recipe's prior is; looked for among those that ship and
+                beside the shards if left away.
             patience: How long to wait for a shard [s].
 
         Raises:
@@ -151,7 +154,14 @@ class RollingSet:
         self.redrawn = 0
         self._store = open_store(location)
         self._manifest = Manifest.read_description(self._store)
-        self._renderer = BlockRenderer(self._manifest.card, measurement, prior)
+        card = self._manifest.card
+        self._renderer = BlockRenderer(
+            card, measurement, lambda: recall_recipe(self._store, card, prior)
+        )
+        self.grid = card.grid
+        self.radiation = card.radiation
+        self.space_groups = card.space_groups
+        self.block_samples = self._manifest.block_samples
         self._prior = prior
         self._patience = patience
         self._recipe: Recipe | None = None
@@ -169,31 +179,6 @@ class RollingSet:
     def card(self) -> RecipeCard:
         """The recipe of the samples, without the prior's arrays."""
         return self._manifest.card
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self.card.grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self.card.radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-        return self.card.space_groups
-
-    @property
-    def block_samples(self) -> int:
-        """Samples that are read in one go."""
-        return self._manifest.block_samples
-
-    @property
-    def length(self) -> None:
-        """No end is known."""
-        return
 
     def batch(self, start: int, count: int) -> Batch:
         """Read and render samples start to start + count; waits until they are there.
@@ -252,7 +237,7 @@ class RollingSet:
         """Make the samples of a deleted shard again."""
         with self._lock:
             if self._recipe is None:
-                self._recipe = Recipe.from_card(self.card, self._prior)
+                self._recipe = recall_recipe(self._store, self.card, self._prior)
         first = number * self.block_samples
         count = min(self.block_samples, record.samples - first)
         block, _ = draw_block(self._recipe, record.first + first, count)

@@ -18,12 +18,14 @@ from pxrdbench.dataset.shards.block_rendering import (
 )
 from pxrdbench.dataset.shards.cache import ShardCache
 from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord
+from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.packing import unpack_peaks
 from pxrdbench.dataset.shards.shard import Block, read_block
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.diffraction.measurement.measurement import Measurement
-from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
+from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.errors import ShardError
 
 # Blocks kept in memory, a third of a megabyte each: a shuffling loader takes samples
@@ -33,7 +35,7 @@ _CACHED_BLOCKS = 96
 _MEASURED_RUN = 16
 
 
-class ShardSet:
+class ShardSet(BatchSource):
     """A folder or store of shards as numbered samples, finished shards only.
 
     Sample numbers count what is there, in the order of the recipe, without gaps;
@@ -48,6 +50,9 @@ class ShardSet:
         skipped: Samples left out so far because their shard is damaged, by its name;
             stays empty unless the set was told to skip them.
     """
+
+    is_random_access = True
+    skipped: Counter[str]
 
     def __init__(
         self,
@@ -66,8 +71,9 @@ class ShardSet:
             epoch: Pass over the samples.
             measurement: What instrument and sample add when patterns are rendered,
                 instead of what the recipe says; ``Measurement()`` adds nothing.
-            prior: Where the recipe's prior is, if it is no embedded one; only asked
-                for where a measurement adds impurities.
+            prior: Where the recipe's prior is; only asked for where a measurement
+                adds impurities, and looked for among those that ship and beside the
+                shards if left away.
             skip_damaged: Leave samples of damaged blocks out and count them, instead
                 of stopping with the name of the shard.
             cache: Where shards of an object store are kept, 4 GB at most; a temporary
@@ -82,13 +88,25 @@ class ShardSet:
         self.location = self._store.location
         self.manifest = Manifest.read(self._store)
         self.epoch = epoch
-        self.skipped: Counter[str] = Counter()
+        self.skipped = Counter()
         self._skip_damaged = skip_damaged
         self._shards = ShardCache(self._store, cache)
-        self._renderer = BlockRenderer(self.manifest.card, measurement, prior)
+        card = self.manifest.card
+        self._renderer = BlockRenderer(
+            card, measurement, lambda: recall_recipe(self._store, card, prior)
+        )
         samples = [record.samples for record in self.manifest.records]
         self._shard_offset = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
         self._block = _BlockCache(self._read_block, _CACHED_BLOCKS)
+        self.grid = card.grid
+        self.radiation = card.radiation
+        self.space_groups = card.space_groups
+        self.length: int = int(self._shard_offset[-1])
+        self.block_samples = self.manifest.block_samples
+        # Samples that a shuffling loader keeps together.
+        self.run_samples = 1 if self.measurement is None else _MEASURED_RUN
+        self._shard_offset.flags.writeable = False
+        self.shard_starts = self._shard_offset
 
     @property
     def card(self) -> RecipeCard:
@@ -99,41 +117,6 @@ class ShardSet:
     def measurement(self) -> Measurement | None:
         """What instrument and sample add to the patterns; None for nothing."""
         return self._renderer.measurement
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self.card.grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self.card.radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-        return self.card.space_groups
-
-    @property
-    def block_samples(self) -> int:
-        """Samples that are read in one go."""
-        return self.manifest.block_samples
-
-    @property
-    def run_samples(self) -> int:
-        """Samples that a shuffling loader keeps together."""
-        return 1 if self.measurement is None else _MEASURED_RUN
-
-    @property
-    def shard_starts(self) -> Int64[np.ndarray, " shards_and_one"]:
-        """First sample of each shard, and the number of all samples."""
-        return self._shard_offset.copy()
-
-    @property
-    def length(self) -> int:
-        """Number of samples."""
-        return int(self._shard_offset[-1])
 
     def __len__(self) -> int:
         return self.length

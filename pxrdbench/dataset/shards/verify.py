@@ -14,6 +14,7 @@ from pxrdbench.dataset.shards.manifest import (
     ShardRecord,
     ShardSpan,
 )
+from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
@@ -71,7 +72,8 @@ def verify_shards(
             ``s3://bucket/prefix``.
         sample: About how many samples to draw again, in whole blocks that are spread
             evenly; 0 for none.
-        prior: Where the recipe's prior is, if it is no embedded one.
+        prior: Where the recipe's prior is; looked for among those that ship and
+            beside the shards if left away.
         on_progress: Called with the shards done and their number.
 
     Raises:
@@ -80,7 +82,7 @@ def verify_shards(
     """
     store = open_store(location)
     manifest = Manifest.read(store)
-    recipe = Recipe.from_card(manifest.card, prior) if sample else None
+    recipe = recall_recipe(store, manifest.card, prior) if sample else None
     problems = [
         f"{name}: there is a record, but no tar of that size"
         for name in manifest.missing

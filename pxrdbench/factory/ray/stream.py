@@ -22,8 +22,8 @@ from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.block_rendering import BlockRenderer
 from pxrdbench.dataset.shards.shard import Block, draw_block
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.measurement import Measurement
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ShardError
 from pxrdbench.factory.ray.session import SMALL_OBJECT_STORE_BYTES, RaySession
 
@@ -62,7 +62,7 @@ class _StreamWorker:
             number += step
 
 
-class RayStream:
+class RayStream(BatchSource):
     """A recipe as an endless source whose samples are made by Ray workers.
 
     Read in order, as a loader does, it costs the reader the rendering only. What is
@@ -71,6 +71,8 @@ class RayStream:
     Attributes:
         redrawn: Samples that were drawn here, because they had been let go.
     """
+
+    length = None  # a recipe has no end
 
     def __init__(
         self,
@@ -101,9 +103,15 @@ class RayStream:
                 "ahead: each must be at least 1"
             )
         self.redrawn = 0
+        self.grid = recipe.grid
+        self.radiation = recipe.radiation
+        self.space_groups = recipe.space_groups
+        self.block_samples = chunk_samples
         self._recipe = recipe
         self._renderer = BlockRenderer(
-            recipe.card, measurement, recipe.prior if prior is None else prior
+            recipe.card,
+            measurement,
+            lambda: recipe if prior is None else Recipe.from_card(recipe.card, prior),
         )
         self._chunk_samples = chunk_samples
         self._ahead = ahead
@@ -129,31 +137,6 @@ class RayStream:
             lane.end()
         self._lanes = []
         self._session.__exit__(None, None, None)
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self._recipe.grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self._recipe.radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending: the classes to learn."""
-        return self._recipe.space_groups
-
-    @property
-    def block_samples(self) -> int:
-        """Samples that a worker sends at a time."""
-        return self._chunk_samples
-
-    @property
-    def length(self) -> None:
-        """A recipe has no end."""
-        return
 
     def batch(self, start: int, count: int) -> Batch:
         """Fetch and render samples start to start + count.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Barrier, Lock
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int64
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.shards.shard_set import ShardSet
-from pxrdbench.dataset.source import BatchSource, EndOfSource
+from pxrdbench.dataset.source import BatchSource, EndOfSource, cut_runs
 from pxrdbench.errors import ModelError
 from pxrdbench.learning.loading.order import PassOrder
 
@@ -202,22 +202,6 @@ class _Part(NamedTuple):
     numbers: np.ndarray
 
 
-@runtime_checkable
-class _Redrawing(Protocol):
-    """A source whose patterns can differ from pass to pass, as shards' do."""
-
-    def with_epoch(self, epoch: int) -> BatchSource:
-        """The same crystals with other crystallite sizes and effects."""
-
-
-@runtime_checkable
-class _Picking(Protocol):
-    """A source that gives samples of many places at the price of some blocks."""
-
-    def take(self, numbers: np.ndarray) -> Batch:
-        """Samples by their numbers, ascending."""
-
-
 class PatternLoader:
     """Endless, or some passes over a source; in the same order every time.
 
@@ -269,7 +253,7 @@ class PatternLoader:
         self._seed = seed
         # Samples of a recipe are independent: their own order is as good as any.
         self._shuffle = shuffle and source.length is not None
-        self._buffer = buffer if isinstance(source, _Picking) else 0
+        self._buffer = buffer if source.is_random_access else 0
         self._workers = workers
         self._prefetch = prefetch
         self._stop = None if passes is None else passes * (source.length or 0)
@@ -319,7 +303,7 @@ class PatternLoader:
         return Throughput(
             made=self._made,
             given=self.patterns_given - self._first,
-            skipped=sum(getattr(self._source, "skipped", {}).values()),
+            skipped=sum(self._source.skipped.values()),
             cpu_seconds=self._cpu_seconds,
             seconds=self._seconds + running,
             waited_seconds=self.seconds_waited,
@@ -435,12 +419,12 @@ class PatternLoader:
     def _read(self, part: _Part) -> Iterator[Batch]:
         """Have the source make samples; in one go if it can."""
         source, numbers = self._source, part.numbers
-        if part.epoch and isinstance(source, _Redrawing):
+        if part.epoch:
             source = source.with_epoch(part.epoch)
-        if isinstance(source, _Picking):
+        if source.is_random_access:
             yield source.take(np.sort(numbers))
             return
-        for run in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+        for run in cut_runs(numbers):
             yield source.batch(int(run[0]), len(run))
 
     def _make_order(self, epoch: int) -> PassOrder:
@@ -452,10 +436,10 @@ class PatternLoader:
             shuffle=self._shuffle,
             # What a source reads in one go stays together, or nearly, or each sample
             # would cost a whole block.
-            block=int(getattr(source, "block_samples", 1)),
-            shard_starts=getattr(source, "shard_starts", None),
+            block=source.block_samples,
+            shard_starts=source.shard_starts,
             buffer=self._buffer,
-            run=int(getattr(source, "run_samples", 1)),
+            run=source.run_samples,
         )
 
 
@@ -519,6 +503,12 @@ def make_loader(
     elif skip_damaged:
         raise ModelError(
             "skip_damaged belongs to the source: ShardSet(folder, skip_damaged=True)"
+        )
+    given: object = source
+    if not isinstance(given, BatchSource):
+        raise ModelError(
+            f"a {type(given).__name__} is no source of batches: it must be a subclass "
+            "of pxrdbench.dataset.source.BatchSource"
         )
     if world_size is None:
         in_use = torch.distributed.is_available() and torch.distributed.is_initialized()

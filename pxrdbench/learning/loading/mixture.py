@@ -4,11 +4,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+from jaxtyping import Int64
+
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.measurement import Measurement, load_measurement
 from pxrdbench.diffraction.measurement.scan_effects import PartialRange
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
 
 CLEAN = "clean"
@@ -30,20 +33,23 @@ def find_mixed_measurement(name: str) -> Measurement | None:
     return load_measurement(name)
 
 
-class MixedRecipes:
-    """Blocks of samples of several recipes in turn, without end.
+class MixedRecipes(BatchSource):
+    """Blocks of samples of several recipes, or other sources, in turn.
 
-    Sample i belongs to block i // ``block`` and is sample i of that block's recipe, so
-    no two recipes show the same crystal.
+    Sample i belongs to block i // ``block`` and is sample i of that block's source, so
+    no two show the same crystal, where each source has its own at every number.
 
     Attributes:
-        recipes: Of one prior, grid and radiation.
-        block: Samples of a block: those of a batch.
+        recipes: The sources; of one grid and radiation and with the same space groups.
+        block: Samples of a block: best those of a batch.
     """
 
-    def __init__(self, recipes: Sequence[Recipe], block: int) -> None:
-        if not recipes:
-            raise ModelError("a mixture needs at least one recipe")
+    def __init__(self, recipes: Sequence[BatchSource], block: int) -> None:
+        if not recipes or block < 1:
+            raise ModelError(
+                f"a mixture of {len(recipes)} sources in blocks of {block}: it needs "
+                "at least one of each"
+            )
         first = recipes[0]
         for other in recipes[1:]:
             same = (other.grid, other.radiation, other.space_groups)
@@ -53,6 +59,14 @@ class MixedRecipes:
                 )
         self.recipes = tuple(recipes)
         self.block = block
+        self.grid = first.grid
+        self.radiation = first.radiation
+        self.space_groups = first.space_groups
+        ends = [source.length for source in recipes if source.length is not None]
+        self.length = min(ends) if ends else None
+        self.block_samples = max(source.block_samples for source in recipes)
+        self.run_samples = max(source.run_samples for source in recipes)
+        self.is_random_access = all(source.is_random_access for source in recipes)
 
     @classmethod
     def from_names(
@@ -65,58 +79,37 @@ class MixedRecipes:
             names: As for `find_mixed_measurement`.
             block: Samples of a batch.
         """
-        card = recipe.card
-        recipes = [
-            Recipe(
-                recipe.prior,
-                card.seed,
-                preset=card.preset,
-                radiation=card.radiation,
-                grid=card.grid,
-                measurement=find_mixed_measurement(name),
-                max_volume=card.max_volume,
-                coordinates=card.coordinates,
-                structure_type=card.structure_type,
-            )
-            for name in names
-        ]
-        return cls(recipes, block)
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self.recipes[0].grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self.recipes[0].radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur, ascending."""
-        return self.recipes[0].space_groups
-
-    @property
-    def length(self) -> None:
-        """A mixture has no end."""
-        return
+        ways = [find_mixed_measurement(name) for name in names]
+        return cls([recipe.replace(measurement=way) for way in ways], block)
 
     @property
     def digest(self) -> str:
-        """Name of the mixture: SHA-256 over those of its recipes and the block."""
-        names = [recipe.digest for recipe in self.recipes]
+        """Name of a mixture of recipes: SHA-256 over theirs and the block.
+
+        Raises:
+            ModelError: If it mixes other sources, which have no such name.
+        """
+        names = [s.digest for s in self.recipes if isinstance(s, Recipe)]
+        if len(names) != len(self.recipes):
+            raise ModelError("only mixtures of recipes have a digest")
         return hashlib.sha256(" ".join([*names, str(self.block)]).encode()).hexdigest()
 
     def batch(self, start: int, count: int) -> Batch:
-        """Make samples start to start + count, all of one block.
+        """Make samples start to start + count, of as many blocks as that takes."""
+        return self.take(np.arange(start, start + count))
 
-        Raises:
-            ModelError: If the range reaches into another block.
-        """
-        number, offset = divmod(start, self.block)
-        if offset + count > self.block:
-            raise ModelError(
-                f"samples {start} to {start + count} are of two blocks of {self.block}"
-            )
-        return self.recipes[number % len(self.recipes)].batch(start, count)
+    def take(self, numbers: Int64[np.ndarray, " batch"]) -> Batch:
+        """Make samples by their numbers, ascending."""
+        blocks = np.asarray(numbers) // self.block
+        cuts = np.flatnonzero(np.diff(blocks)) + 1
+        return Batch.join(
+            [
+                self.recipes[int(some[0]) // self.block % len(self.recipes)].take(some)
+                for some in np.split(np.asarray(numbers), cuts)
+            ]
+        )
+
+    def with_epoch(self, epoch: int) -> "MixedRecipes":
+        """The same mixture in another pass, of sources that know passes."""
+        others = [source.with_epoch(epoch) for source in self.recipes]
+        return MixedRecipes(others, self.block)

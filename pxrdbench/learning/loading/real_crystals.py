@@ -17,6 +17,7 @@ from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.rendering import render_samples
+from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.effect import Samples
 from pxrdbench.diffraction.measurement.measurement import Measurement, load_measurement
 from pxrdbench.diffraction.measurement.sample_effects import PhasePool
@@ -24,7 +25,13 @@ from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.errors import ModelError
 from pxrdbench.frozen import freeze_arrays
-from pxrdbench.tracks.load import load_table
+from pxrdbench.sources.structures.load import is_import
+from pxrdbench.tracks.crystals import (
+    SourceCrystals,
+    read_import,
+    read_part_crystals,
+)
+from pxrdbench.tracks.load import find_track, load_record, load_table
 
 _SIZE_RANGE_NM = (20.0, 100.0)  # Schopmans et al. (2023), Digital Discovery 2, 1414
 _MARGIN = 2.0  # degrees beyond the grid, from where tails reach in
@@ -32,7 +39,7 @@ _TRAINING_PART = "statistics"
 
 
 @dataclass(frozen=True, eq=False)
-class RealCrystals:
+class RealCrystals(BatchSource):
     """Patterns of real crystals, with another size and noise in each pass.
 
     Attributes:
@@ -57,15 +64,11 @@ class RealCrystals:
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
+        object.__setattr__(self, "length", len(self.ids))
+        groups = tuple(np.unique(self.crystals.space_group).tolist())
+        object.__setattr__(self, "space_groups", groups)
 
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that occur, ascending."""
-        return tuple(np.unique(self.crystals.space_group).tolist())
-
-    @property
-    def length(self) -> int:
-        """Number of crystals."""
+    def __len__(self) -> int:
         return len(self.ids)
 
     def with_epoch(self, epoch: int) -> "RealCrystals":
@@ -88,8 +91,8 @@ class RealCrystals:
             ModelError: If the range leaves the set.
         """
         stop = start + count
-        if not 0 <= start < stop <= self.length:
-            raise ModelError(f"crystals {start} to {stop} of {self.length}")
+        if not 0 <= start < stop <= len(self):
+            raise ModelError(f"crystals {start} to {stop} of {len(self)}")
         first, last = self.peaks.peak_offset[start], self.peaks.peak_offset[stop]
         peaks = PeakBatch(
             two_theta=self.peaks.two_theta[first:last],
@@ -118,17 +121,64 @@ class RealCrystals:
         """Impurities by height are other crystals of the set."""
         if self.measurement is None or not self.measurement.needs_pool:
             return None
-        return PhasePool(self.peaks, np.ones(self.length))
+        return PhasePool(self.peaks, np.ones(len(self)))
+
+
+@dataclass(frozen=True)
+class CrystalSource:
+    """Real crystals that somebody names.
+
+    Attributes:
+        track: Name or folder of the track whose statistics part it is; "" for none.
+        folder: Of the import, for no track.
+    """
+
+    track: str | Path = ""
+    folder: Path = Path()
+
+
+def find_crystal_source(source: str | Path) -> CrystalSource:
+    """Find real crystals to learn from: the one place that does.
+
+    Args:
+        source: ``track:TRACK/statistics``, where TRACK is the name of a track or the
+            folder of one that was built; ``import:FOLDER``; or either without its
+            prefix, also as a path.
+
+    Raises:
+        ModelError: If it is no such source, or names a part that judges.
+        SplitError: If there is no such track.
+    """
+    kind, colon, rest = str(source).partition(":")
+    if not colon or kind not in ("track", "import"):
+        kind, rest = "", str(source)
+    rest = rest.rstrip("/")
+    if kind == "import" or (not kind and is_import(rest)):
+        return CrystalSource(folder=Path(rest))
+    track, _, part = rest.rpartition("/")
+    if not kind and part != _TRAINING_PART:
+        raise ModelError(
+            f"{str(source)!r} is no source of real crystals; use "
+            "track:open/structure-type/statistics, track:FOLDER/statistics of a track "
+            "that was built, or import:FOLDER"
+        )
+    if part != _TRAINING_PART:
+        raise ModelError(
+            f"part {part!r} of {track!r} is there to judge; only its part "
+            f"{_TRAINING_PART!r} may be learnt from: track:{track}/{_TRAINING_PART}"
+        )
+    return CrystalSource(track=find_track(track))
 
 
 def open_real_crystals(
-    name: str, data: Path | None, measurement: str | None, seed: int
+    name: str | Path, data: str | Path | None, measurement: str | None, seed: int
 ) -> tuple[RealCrystals, dict[str, Any]]:
     """Find real crystals to learn from.
 
     Args:
-        name: ``track:NAME/PART``, where PART is ``statistics``, or ``import:FOLDER``.
-        data: Folder of the track's own table of crystals.
+        name: See `find_crystal_source`.
+        data: What the crystals of a track came from: the folder of its table, or an
+            import.
         measurement: Name of what instrument and sample add, when patterns are
             rendered.
         seed: Key of sizes and noise.
@@ -139,16 +189,11 @@ def open_real_crystals(
     Raises:
         ModelError: If the name is no such source, or names a part that judges.
     """
-    kind, _, rest = name.partition(":")
-    if kind == "track":
-        crystals, ids, restricted, digest = _read_track(rest, data)
-    elif kind == "import":
-        crystals, ids, restricted, digest = _read_import(Path(rest))
+    found = find_crystal_source(name)
+    if found.track:
+        crystals, ids, restricted, digest = _read_track(found.track, data)
     else:
-        raise ModelError(
-            f"{name!r} is no source of real crystals; use "
-            "track:open/structure-type/statistics or import:FOLDER"
-        )
+        crystals, ids, restricted, digest = _read_import(found.folder)
     grid, radiation = TwoThetaGrid(), Radiation.parse("CuKa1")
     peaks = simulate_peaks(
         crystals, radiation, (grid.start - _MARGIN, grid.stop + _MARGIN)
@@ -173,17 +218,16 @@ def open_real_crystals(
     }
 
 
-def count_real_crystals(name: str, data: Path | None) -> int:
+def count_real_crystals(name: str | Path, data: str | Path | None) -> int:
     """Crystals of a source, found without simulating them.
 
     Raises:
         ModelError: As for `open_real_crystals`.
     """
-    kind, _, rest = name.partition(":")
-    if kind == "track" and data is not None:
-        track, _, part = rest.rpartition("/")
-        return int(load_table(track, part).num_rows)
-    return open_real_crystals(name, data, None, 0)[0].length
+    found = find_crystal_source(name)
+    if found.track and data is not None:
+        return int(load_table(found.track, _TRAINING_PART).num_rows)
+    return len(open_real_crystals(name, data, None, 0)[0])
 
 
 _Read = tuple[CrystalBatch, tuple[str, ...], bool, str]
@@ -198,37 +242,27 @@ def _digest(name: str, ids: tuple[str, ...]) -> str:
 
 
 @lru_cache(maxsize=1)  # several seeds in one process
-def _read_track(name: str, data: Path | None) -> _Read:
+def _read_track(track: str | Path, data: str | Path | None) -> _Read:
     """The statistics part of a track, in an order that depends on the ids only."""
-    from pxrdbench.sources.databases.materials_project import read_crystals
-
-    track, _, part = name.rpartition("/")
-    if part != _TRAINING_PART:
-        raise ModelError(
-            f"part {part!r} of {track!r} is there to judge; only its part "
-            f"{_TRAINING_PART!r} may be learnt from: track:{track}/{_TRAINING_PART}"
-        )
+    label = load_record(track)["name"]
     if data is None:
         raise ModelError(
-            f"the crystals of {track} are not in the package, only what judges is; "
-            "give --data FOLDER with structures/mp_structures.parquet"
+            f"the crystals of {label} are not in the track, only what judges is; give "
+            "--data FOLDER with structures/mp_structures.parquet, or the import that "
+            "the track was built from"
         )
-    wanted = load_table(track, part)["id"].to_pylist()
-    # By their hash: what comes last is held out, and ids tell where they come from.
-    wanted.sort(key=_hash)
-    crystals, ids, _ = read_crystals(data, wanted)
-    found = tuple(ids)
-    return crystals, found, False, _digest(name, found)
+    read = read_part_crystals(track, _TRAINING_PART, data)
+    return _in_order(read, f"{label}/{_TRAINING_PART}")
 
 
 def _read_import(folder: Path) -> _Read:
     """Crystals that `pxrdbench import` wrote, in an order of their ids' hashes."""
-    from pxrdbench.sources.structures.load import load_import, load_import_record
+    return _in_order(read_import(folder), "import")
 
-    crystals, table = load_import(folder)
-    names = table["id"].to_pylist()
-    order = sorted(range(len(names)), key=lambda row: _hash(names[row]))
-    ids = tuple(names[row] for row in order)
-    restricted = bool(load_import_record(folder)["restricted"])
-    rows = np.array(order, np.int64)
-    return take_crystals(crystals, rows), ids, restricted, _digest("import", ids)
+
+def _in_order(read: SourceCrystals, label: str) -> _Read:
+    """By the hash of the ids: what comes last is held out, and ids tell whence."""
+    order = sorted(range(len(read.ids)), key=lambda row: _hash(read.ids[row]))
+    ids = tuple(read.ids[row] for row in order)
+    crystals = take_crystals(read.crystals, np.array(order, np.int64))
+    return crystals, ids, read.restricted, _digest(label, ids)

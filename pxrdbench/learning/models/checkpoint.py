@@ -42,6 +42,7 @@ from torch import nn
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
 from pxrdbench.files import atomic_path
+from pxrdbench.learning.models.find import find_checkpoint
 from pxrdbench.learning.networks.registry import build_model
 from pxrdbench.learning.tasks import TaskSet
 
@@ -164,16 +165,17 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         torch.save(content, file)
 
 
-def load_checkpoint(path: Path | str) -> Checkpoint:
+def load_checkpoint(model: Path | str) -> Checkpoint:
     """Read a checkpoint without running anything that is in it.
+
+    Args:
+        model: File, folder of a run, or the name of a model that ships.
 
     Raises:
         ModelError: If there is no such file, or it is not a tensors-only checkpoint
             of this format.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelError(f"there is no checkpoint at {path}")
+    path = find_checkpoint(model)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen kinds on foreign files
@@ -331,13 +333,17 @@ def predict_logits(
     return result
 
 
-def load_classifier(path: Path | str) -> CheckpointClassifier:
+def load_classifier(model: Path | str) -> CheckpointClassifier:
     """Read a trained model, ready to predict.
+
+    Args:
+        model: File, folder of a run, or the name of a model that ships.
 
     Raises:
         ModelError: If the file is no tensors-only checkpoint, or does not fit.
     """
+    path = find_checkpoint(model)
     checkpoint = load_checkpoint(path)
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     checkpoint.training.clear()  # the optimiser is twice the size of the weights
     return CheckpointClassifier(checkpoint, digest)

@@ -79,18 +79,20 @@ class Crystallographer:
         angles: Float64[np.ndarray, " points"],
         row: Float64[np.ndarray, " points"],
     ) -> Float64[np.ndarray, " 230"]:
-        prior = self.prior[1:]
+        prior: np.ndarray = self.prior[1:]
         try:
             found = index_pattern(
                 angles, row, self.radiation, kind=self.kind, prior=self.prior
             )
         except PatternError:  # a pattern without lines says nothing
-            return np.maximum(prior, _LEAST)
+            floor: np.ndarray = np.maximum(prior, _LEAST)
+            return floor
         shares = np.zeros(230)
         for one in found.space_groups:
             shares[one.space_group - 1] = one.probability
-        mixed: np.ndarray = shares + max(0.0, 1.0 - shares.sum()) * prior
-        return np.maximum(mixed, _LEAST)
+        mixed = shares + max(0.0, 1.0 - shares.sum()) * prior
+        result: np.ndarray = np.maximum(mixed, _LEAST)
+        return result
 
 
 def build(weights: object = None) -> Crystallographer:

@@ -6,7 +6,7 @@ square root, peak search and all. Class list and grid stand in its metadata.
 
 import json
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +70,12 @@ class _Exported(nn.Module):
 
 
 def export_onnx(
-    checkpoint: Path, out: Path, n_patterns: int = 1000, *, check: bool = True
+    checkpoint: str | Path, out: Path, n_patterns: int = 1000, *, check: bool = True
 ) -> OnnxReport:
     """Write a checkpoint as ONNX, and compare the two on patterns of real crystals.
 
     Args:
-        checkpoint: Of a training.
+        checkpoint: Of a training: file, folder of the run, or a name that ships.
         out: File to write; appears whole or not at all.
         n_patterns: Patterns to compare, of the ``dev`` part of the open track and,
             where that is not enough or of another radiation, synthetic ones.
@@ -158,7 +158,7 @@ def _patterns(
     part = load_track(_TRACK, "dev")
     intensity, groups = [], []
     if part.radiation.lines == radiation.lines:
-        part = replace(part, grid=grid)
+        part = part.with_grid(grid)
         batch = part.batch(0, min(n, len(part)))
         intensity.append(batch.intensity)
         groups.append(batch.space_group)

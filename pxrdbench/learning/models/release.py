@@ -17,6 +17,7 @@ from pxrdbench.learning.models.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
+from pxrdbench.learning.models.find import available_checkpoints
 
 # Golden-section search over ln T.
 _LOWEST, _HIGHEST, _ROUNDS = math.log(0.2), math.log(5.0), 40
@@ -29,12 +30,11 @@ def shipped_model(name: str = "lab-v0") -> Path:
     Raises:
         ModelError: If there is none of this name; it lists those there.
     """
-    folder = Path(__file__).parent
-    path = folder / f"{name}.pt"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.pt"))) or "none"
+    shipped = available_checkpoints()
+    if name not in shipped:
+        known = ", ".join(shipped) or "none"
         raise ModelError(f"no model {name!r} is shipped; shipped are: {known}")
-    return path
+    return shipped[name]
 
 
 def cross_entropy(

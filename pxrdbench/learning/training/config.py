@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pxrdbench.dataset.recipes.recipe import Recipe
-from pxrdbench.errors import ModelError
+from pxrdbench.errors import ModelError, OptionError
+from pxrdbench.learning.loading.real_crystals import find_crystal_source
+from pxrdbench.learning.networks.registry import find_model
 from pxrdbench.learning.training.optimization import (
     OPTIMIZERS,
     PRECISIONS,
@@ -14,6 +16,35 @@ from pxrdbench.learning.training.optimization import (
     Precision,
     Schedule,
 )
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """One of the three things that a run learns from, and what it can be told.
+
+    Attributes:
+        what: In words.
+        options: Options of `TrainConfig` that act on it and not on every other.
+        tasks: Tasks that cannot be learnt from it.
+    """
+
+    what: str
+    options: frozenset[str]
+    tasks: frozenset[str] = frozenset()
+
+
+SOURCE_KINDS = {
+    "recipe": SourceKind("patterns that are drawn meanwhile", frozenset({"mixture"})),
+    # Shards hold peaks, not the crystals behind them.
+    "shards": SourceKind(
+        "shards, whose crystals are drawn already",
+        frozenset({"measurement"}),
+        frozenset({"lattice", "crystallite_size"}),
+    ),
+    "source": SourceKind(
+        "real crystals, which nobody draws", frozenset({"measurement", "data"})
+    ),
+}
 
 _POSITIVE = (
     "minutes",
@@ -36,8 +67,9 @@ class TrainConfig:
         shards: Folder of shards to learn from, or
         recipe: what to draw patterns from while training, or
         source: name of real crystals, ``track:open/structure-type/statistics`` or
-            ``import:FOLDER``; exactly one of the three.
-        data: Folder of the crystals' own table, for a source that is a track.
+            ``import:FOLDER``, see `find_crystal_source`; exactly one of the three.
+        data: Where the crystals of a track are: the folder of their table, or an
+            import.
         measurement: Name of what instrument and sample add when shards are rendered,
             instead of what their recipe says.
         mixture: Names of measurements that take turns, batch by batch; ``clean`` is
@@ -60,8 +92,8 @@ class TrainConfig:
             and kept beside them; None for none.
         seed: Of the first weights and of the order of the samples.
         resume: Go on from ``out/last.pt`` if it is there.
-        start_from: Checkpoint whose weights are the first ones: fine-tuning to
-            another radiation, measurement or source.
+        start_from: Checkpoint, run or shipped model whose weights are the first ones:
+            fine-tuning to another radiation, measurement or source.
         classes: Space groups to tell apart: ``source`` for those of the source,
             ``open-145``, ``all``, or the numbers joined by commas.
         tasks: What to predict: ``space_group``, ``crystal_system``,
@@ -71,8 +103,8 @@ class TrainConfig:
         tensorboard: Whether to write TensorBoard's log too.
         evaluations: How often to look at held-out patterns, if that is affordable.
         held_out: Number of synthetic patterns held out.
-        track: Track whose ``dev`` part shows the accuracy on real crystals; None for
-            none.
+        track: Name or folder of a track whose ``dev`` part shows the accuracy on real
+            crystals; None for none.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: Threads of torch, and
         loader_workers: threads that make patterns; found from the cores if left away.
@@ -80,10 +112,10 @@ class TrainConfig:
 
     model: str
     out: Path
-    shards: Path | None = None
+    shards: str | Path | None = None
     recipe: Recipe | None = None
-    source: str | None = None
-    data: Path | None = None
+    source: str | Path | None = None
+    data: str | Path | None = None
     measurement: str | None = None
     mixture: tuple[str, ...] = ()
     minutes: float | None = None
@@ -99,7 +131,7 @@ class TrainConfig:
     average: float | None = None
     seed: int = 0
     resume: bool = False
-    start_from: Path | None = None
+    start_from: str | Path | None = None
     classes: str = "source"
     tasks: tuple[str, ...] = ("space_group",)
     mask: bool = False
@@ -107,7 +139,7 @@ class TrainConfig:
     tensorboard: bool = False
     evaluations: int = 8
     held_out: int = 2048
-    track: str | None = "open/structure-type"
+    track: str | Path | None = "open/structure-type"
     device: str = "auto"
     threads: int | None = None
     loader_workers: int | None = None
@@ -137,6 +169,57 @@ class TrainConfig:
             raise ModelError(f"average is {self.average}; it lies between 0 and 1")
         if self.keep < 0:
             raise ModelError(f"keep is {self.keep}; it must be at least 0")
+        self._refuse_idle()
+
+    @property
+    def source_kind(self) -> str | None:
+        """Which of ``SOURCE_KINDS`` it names; None if none of them, or several."""
+        kinds = [kind for kind in SOURCE_KINDS if getattr(self, kind) is not None]
+        return kinds[0] if len(kinds) == 1 else None
+
+    def _refuse_idle(self) -> None:
+        """Refuse options that cannot act on the source or the model.
+
+        Raises:
+            OptionError: If there is one; it says why.
+        """
+        if self.mask and not find_model(self.model).reads_mask:
+            raise OptionError(
+                f"mask cannot act on {self.model}, which has no channel for it: where "
+                "nothing was measured the pattern is zero, and that is all it sees"
+            )
+        if (kind := self.source_kind) is None:
+            return
+        source = SOURCE_KINDS[kind]
+        every = {name for other in SOURCE_KINDS.values() for name in other.options}
+        for name in sorted(every - source.options):
+            if getattr(self, name):
+                raise OptionError(f"{name} cannot act on {source.what}")
+        for task in self.tasks:
+            if task in source.tasks:
+                raise OptionError(
+                    f"the task {task} cannot be learnt from {source.what}: they keep "
+                    "no cells; draw patterns meanwhile (--online)"
+                )
+        if self.data is not None and find_crystal_source(self.source or "").track == "":
+            raise OptionError(
+                "data cannot act on an import, which holds its own crystals"
+            )
+        card = None if self.recipe is None else self.recipe.card
+        if card is not None and self.mixture and card.measurement is not None:
+            raise OptionError(
+                "the recipe's measurement cannot act with a mixture, which names the "
+                "measurements"
+            )
+        if (
+            card is not None
+            and "crystallite_size" in self.tasks
+            and card.crystallite_size_nm is None
+        ):
+            raise OptionError(
+                "the task crystallite_size cannot be learnt from a measurement whose "
+                "profile is the whole width"
+            )
 
     @property
     def is_endless(self) -> bool:

@@ -21,7 +21,6 @@ from torch import distributed, nn
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.source import BatchSource
-from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
 
 
@@ -106,7 +105,7 @@ def _stay_on_loopback() -> None:
             os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
 
 
-class SourceShare:
+class SourceShare(BatchSource):
     """The batches of one process: every ``size``-th of another source.
 
     Attributes:
@@ -124,42 +123,20 @@ class SourceShare:
         self.source = source
         self.team = team
         self.batch_size = batch_size
-
-    @property
-    def grid(self) -> TwoThetaGrid:
-        """Angles of the patterns."""
-        return self.source.grid
-
-    @property
-    def radiation(self) -> Radiation:
-        """What the patterns are made with."""
-        return self.source.radiation
-
-    @property
-    def space_groups(self) -> tuple[int, ...]:
-        """Space groups that may occur in the other source."""
-        return self.source.space_groups
-
-    @property
-    def block_samples(self) -> int:
-        """Samples that stay together."""
-        return self.batch_size
-
-    @property
-    def length(self) -> int | None:
-        """Samples of this share, in whole batches; None if there is no end."""
-        if self.source.length is None:
-            return None
-        return (
-            self.source.length // (self.team.size * self.batch_size) * self.batch_size
-        )
+        self.grid = source.grid
+        self.radiation = source.radiation
+        self.space_groups = source.space_groups
+        self.block_samples = batch_size  # what stays together
+        self.length = None
+        if source.length is not None:  # in whole batches
+            self.length = source.length // (team.size * batch_size) * batch_size
 
     def with_epoch(self, epoch: int) -> "SourceShare":
         """The same share of another pass, where the other source knows passes."""
-        redraw = getattr(self.source, "with_epoch", None)
-        if redraw is None:
+        other = self.source.with_epoch(epoch)
+        if other is self.source:
             return self
-        return SourceShare(redraw(epoch), self.team, self.batch_size)
+        return SourceShare(other, self.team, self.batch_size)
 
     def batch(self, start: int, count: int) -> Batch:
         """Make samples start to start + count, all of one batch.

@@ -17,7 +17,8 @@ References:
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,7 +27,6 @@ from torch.nn import functional
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.errors import ModelError
 from pxrdbench.learning.networks.registry import build_model
-from pxrdbench.learning.training.config import TrainConfig
 from pxrdbench.learning.training.optimization import Schedule
 
 # One "epoch" of the synthetic runs: 900 batches of 145, or 150 of 870.
@@ -67,6 +67,18 @@ class Experiment:
     def is_real(self) -> bool:
         """Whether it learns from real crystals."""
         return not self.prior
+
+    def options(self) -> dict[str, Any]:
+        """What it says of options of `TrainConfig`."""
+        options = {
+            "model": self.model,
+            "optimizer": "adam",
+            "schedule": self.schedule,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "patterns": self.patterns,
+        }
+        return {name: value for name, value in options.items() if value is not None}
 
     def length(self, n_crystals: int | None) -> int:
         """Patterns of the whole run."""
@@ -133,25 +145,6 @@ def find_experiment(name: str) -> Experiment:
             f"unknown experiment {name!r}; known are {', '.join(EXPERIMENTS)}"
         )
     return EXPERIMENTS[name]
-
-
-def apply_experiment(config: TrainConfig, experiment: Experiment) -> TrainConfig:
-    """Train as published; a length, batch size or rate that is given stays.
-
-    Args:
-        config: With its recipe or source, made for the experiment.
-        experiment: Which.
-    """
-    is_open = config.is_endless and experiment.patterns is not None
-    return replace(
-        config,
-        model=experiment.model,
-        optimizer="adam",
-        schedule=experiment.schedule,
-        batch_size=config.batch_size or experiment.batch_size,
-        learning_rate=config.learning_rate or experiment.learning_rate,
-        patterns=experiment.patterns if is_open else config.patterns,
-    )
 
 
 def measure_step_rate(

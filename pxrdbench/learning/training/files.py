@@ -78,7 +78,7 @@ class TrainingFiles:
 
 
 def load_first_weights(
-    network: nn.Module, path: Path, model: str, space_groups: tuple[int, ...]
+    network: nn.Module, path: str | Path, model: str, space_groups: tuple[int, ...]
 ) -> int:
     """Put the weights of a checkpoint into a network: fine-tuning.
 

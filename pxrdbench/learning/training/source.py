@@ -1,7 +1,7 @@
 """What a run learns from, what is held out of it, and what a checkpoint says of it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +60,9 @@ def open_training_source(config: TrainConfig) -> TrainingSource:
         source, provenance = open_real_crystals(
             config.source, config.data, config.measurement, config.seed
         )
-        n = min(config.held_out, source.length // _LARGEST_SHARE_HELD_OUT)
+        n = min(config.held_out, len(source) // _LARGEST_SHARE_HELD_OUT)
         held_out = {"synthetic": _last(source, n)} if n else {}
-        kept: BatchSource = SourceRange(source, 0, source.length - n) if n else source
+        kept: BatchSource = SourceRange(source, 0, len(source) - n) if n else source
     else:
         kept, synthetic, provenance = _open_synthetic(config)
         held_out = {"synthetic": synthetic}
@@ -96,7 +96,7 @@ def _open_synthetic(config: TrainConfig) -> tuple[BatchSource, Batch, dict[str, 
         first = _HELD_OUT_START // block
         n_blocks = -(-max(config.held_out // block, 1) // len(mixed.recipes))
         blocks = range(first, first + n_blocks * len(mixed.recipes))
-        held_out = _join([mixed.batch(k * block, block) for k in blocks])
+        held_out = mixed.batch(first * block, len(blocks) * block)
         provenance = _provenance(recipe.card, _shares(recipe))
         provenance["recipe_digest"] = mixed.digest
         provenance["measurement"] = tuple(config.mixture)
@@ -105,7 +105,7 @@ def _open_synthetic(config: TrainConfig) -> tuple[BatchSource, Batch, dict[str, 
 
 
 def _open_shards(
-    config: TrainConfig, folder: Path
+    config: TrainConfig, folder: str | Path
 ) -> tuple[BatchSource, Batch, dict[str, Any]]:
     shards = ShardSet(folder, measurement=config.measurement)
     # The last samples, so that no recipe and no prior is needed to read shards.
@@ -154,30 +154,10 @@ def _last(source: Any, count: int) -> Batch:
     return batch
 
 
-def _real_patterns(track: str, source: BatchSource) -> Batch | None:
+def _real_patterns(track: str | Path, source: BatchSource) -> Batch | None:
     """The ``dev`` part of a track on the grid of a source; None for other lines."""
     part = load_track(track, "dev")
     if part.radiation.lines != source.radiation.lines:
         return None
-    part = replace(part, grid=source.grid)
+    part = part.with_grid(source.grid)
     return part.batch(0, len(part))
-
-
-def _join(batches: Sequence[Batch]) -> Batch:
-    """One batch of several; cells are kept only if all have them."""
-    masks = [batch.mask for batch in batches]
-    mask = None
-    if any(m is not None for m in masks):
-        mask = np.concatenate(
-            [
-                np.ones(b.intensity.shape, np.bool_) if m is None else m
-                for b, m in zip(batches, masks, strict=True)
-            ]
-        )
-    return Batch(
-        intensity=np.concatenate([b.intensity for b in batches]),
-        space_group=np.concatenate([b.space_group for b in batches]),
-        crystallite_size_nm=np.concatenate([b.crystallite_size_nm for b in batches]),
-        index=np.concatenate([b.index for b in batches]),
-        mask=mask,
-    )

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import save_file
 from small_track import CLASSES, GRID, make_track
 
-from pxrdbench.benchmark.evaluation import evaluate_file
+from pxrdbench.benchmark.evaluation import evaluate
 from pxrdbench.benchmark.foreign import open as foreign_model
 from pxrdbench.benchmark.foreign.files import find_kind
 from pxrdbench.benchmark.foreign.open import (
@@ -104,7 +104,7 @@ def test_an_honest_onnx_scores_on_a_track(track, tmp_path):
         intensity = track.batch(0, 30).intensity
         assert np.allclose(model.predict(intensity), intensity @ weights, atol=1e-3)
     steps = []
-    evaluation = evaluate_file(
+    evaluation = evaluate(
         path,
         track,
         out=tmp_path / "out",
@@ -114,7 +114,7 @@ def test_an_honest_onnx_scores_on_a_track(track, tmp_path):
     assert steps[-1] == (30, 30)
     assert evaluation.model["name"] == "a"
     assert evaluation.model["digest"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    stored = evaluate_file(tmp_path / "out" / "predictions.h5", track)
+    stored = evaluate(tmp_path / "out" / "predictions.h5", track)
     assert stored == evaluation
 
 
@@ -162,7 +162,7 @@ def test_a_doctored_export_gets_nowhere(tmp_path):
             archive.writestr("a/archive_format" if number < 2 else "a/version", b"pt2")
             archive.writestr(f"a/{entry}", pickled)
         with pytest.raises(ModelError) as caught:
-            evaluate_file(with_sidecar(path), "aflow/prototypes", limits=LIMITS)
+            evaluate(with_sidecar(path), "aflow/prototypes", limits=LIMITS)
         assert "\n" not in str(caught.value)
         # Neither by name, with the file as weights.
         with pytest.raises(ModelError):
@@ -373,7 +373,7 @@ def own_code(tmp_path, monkeypatch):
 def test_own_code_is_scored_and_named_as_such(own_code, track):
     Path("mine.py").write_text(OWN_CODE)
     weights = own_code / "w.bin"
-    evaluation = evaluate_file(
+    evaluation = evaluate(
         "mine:make", track, weights=weights, out=own_code / "out", limits=LIMITS
     )
     provenance = evaluation.model["provenance"]

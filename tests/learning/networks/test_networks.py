@@ -33,10 +33,10 @@ from pxrdbench.learning.training.class_list import parse_class_list
 from pxrdbench.learning.training.config import TrainConfig
 from pxrdbench.learning.training.experiments import (
     EXPERIMENTS,
-    apply_experiment,
     find_experiment,
     measure_step_rate,
 )
+from pxrdbench.learning.training.request import TrainRequest
 from pxrdbench.learning.training.trainer import fit
 from pxrdbench.tracks.load import load_track
 
@@ -265,8 +265,13 @@ def test_recipes_take_turns():
     assert not partial.mask.all()
     np.testing.assert_array_equal(partial.space_group, recipe.batch(8, 8).space_group)
     assert mixed.digest != MixedRecipes.from_names(recipe, ("clean",), 8).digest
-    with pytest.raises(ModelError, match="two blocks"):
-        mixed.batch(4, 8)
+    both = mixed.batch(4, 8)
+    np.testing.assert_array_equal(both.index, np.arange(4, 12))
+    np.testing.assert_array_equal(both.intensity[:4], mixed.batch(4, 4).intensity)
+    np.testing.assert_array_equal(both.intensity[4:], mixed.batch(8, 4).intensity)
+    assert both.mask[:4].all()
+    assert not both.mask[4:].all()
+    assert len(both.crystals) == 8
 
 
 # --- what goes out -------------------------------------------------------------------
@@ -347,11 +352,13 @@ def test_a_forest_gives_the_shares_of_scikit_learn():
 def test_a_published_run_can_be_started(tmp_path, name):
     experiment = find_experiment(name)
     assert find_model(experiment.model)
-    config = apply_experiment(TrainConfig("", tmp_path, patterns=10), experiment)
+    source = "import:somewhere" if experiment.is_real else None
+    asked = TrainRequest(preset=name, source=source, out=tmp_path)
+    config = replace(asked, patterns=10).to_config()
     assert config.patterns == 10
     assert config.optimizer == "adam"
     assert (config.batch_size, config.learning_rate) in ((870, 1e-3), (145, 1e-4))
-    whole = apply_experiment(TrainConfig("", tmp_path), experiment)
+    whole = asked.to_config()
     assert whole.patterns in (None, 130_500_000, 261_000_000)
 
 
