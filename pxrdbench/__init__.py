@@ -69,7 +69,7 @@ _HOME = {
     "MeasuredPattern": "sources.scans.read",
     "PeakBatch": "diffraction.pattern",
     "predict": "prediction.predict",
-    "Prediction": "prediction.predict",
+    "Prediction": "prediction.result",
     "Prior": "crystal.prior.prior",
     "PxrdbenchError": "errors",
     "Radiation": "diffraction.pattern",

@@ -21,10 +21,13 @@ from pxrdbench.cli.options import (
     TypeOption,
     make_recipe,
 )
-from pxrdbench.learning.training.config import TrainProgress, TrainReport
 
 if TYPE_CHECKING:
-    from pxrdbench.learning.training.config import TrainConfig
+    from pxrdbench.learning.training.config import (
+        TrainConfig,
+        TrainProgress,
+        TrainReport,
+    )
     from pxrdbench.learning.training.experiments import Experiment
 
 
@@ -122,7 +125,9 @@ def train(
     Several GPUs: torchrun --master-addr 127.0.0.1 --nproc-per-node N -m pxrdbench.cli
     train …
     """
-    from pxrdbench.learning.training.config import TrainConfig
+    from pxrdbench.learning.training.config import (
+        TrainConfig,
+    )
     from pxrdbench.learning.training.experiments import (
         apply_experiment,
         find_experiment,

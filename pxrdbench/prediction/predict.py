@@ -20,7 +20,7 @@ from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbol
 from pxrdbench.crystal.symmetry.tables import crystal_system, space_group_symbol
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import ModelError, PxrdbenchError, SourceError
-from pxrdbench.prediction.prepare import InputContract, PreparedScan, prepare_scan
+from pxrdbench.prediction.prepare import PreparedScan, ScanContract, prepare_scan
 from pxrdbench.prediction.result import Candidate, Prediction, Total
 from pxrdbench.sources.scans.pattern import MeasuredPattern, make_pattern
 
@@ -136,7 +136,7 @@ def _load_model(path: Path, _changed: int) -> "CheckpointClassifier":
     return load_classifier(path)
 
 
-def contract_of(classifier: "CheckpointClassifier") -> InputContract:
+def contract_of(classifier: "CheckpointClassifier") -> ScanContract:
     """What the patterns looked like that a model learnt from."""
     from pxrdbench.learning.loading.mixture import find_mixed_measurement
 
@@ -149,7 +149,7 @@ def contract_of(classifier: "CheckpointClassifier") -> InputContract:
             continue  # of a newer version, or somebody's own
         if measurement is not None:
             effects |= {type(effect).__name__ for effect in measurement.effects}
-    return InputContract.of(checkpoint.grid, checkpoint.radiation, effects)
+    return ScanContract.of(checkpoint.grid, checkpoint.radiation, effects)
 
 
 def predict_scan_logits(

@@ -20,7 +20,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class RealCrystals:
+class StudyCrystals:
     """Crystals with what a study needs to know of them.
 
     Attributes:
@@ -46,7 +46,7 @@ def load_real_crystals(
     *,
     workers: int | None = None,
     on_progress: Progress | None = None,
-) -> RealCrystals:
+) -> StudyCrystals:
     """Read crystals of a track from where they came from.
 
     Args:
@@ -86,7 +86,7 @@ def load_real_crystals(
             f"space group than in {track.name}, {first} first; their symmetry was "
             "searched for with another tolerance"
         )
-    return RealCrystals(
+    return StudyCrystals(
         batch,
         tuple(track.ids[i] for i in rows),
         tuple(track.structure_type[i] for i in rows),
