@@ -5,10 +5,11 @@
     python tests/sources/measure_archives.py > before.txt
     python tests/sources/measure_archives.py before.txt after.txt
 
-A line of a crystal: formula, group, atoms and volume of the cell, mean distance to the
-nearest neighbour [Å], sum of occupancies and mean B of the sites. These do not depend
-on which of the equivalent descriptions of a crystal was found. A line of a scan: points,
-first and last angle, radiation, sum of intensities. Or the reason of a refusal.
+PXRDBENCH_TEST_DATA names the shared data. A line of a crystal: formula, group, atoms
+and volume of the cell, mean distance to the nearest neighbour [Å], sum of occupancies
+and mean B of the sites. These do not depend on which of the equivalent descriptions of
+a crystal was found. A line of a scan: points, first and last angle, radiation, sum of
+intensities. Or the reason of a refusal.
 """
 
 import os

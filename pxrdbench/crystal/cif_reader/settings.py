@@ -352,7 +352,7 @@ def _look_up(plain: str, qualifier: str, cell: Sequence[float]) -> list[Setting]
     found = index.get(key) or index.get(_key(_modern(plain))) or []
     if not found:
         # The letter e of 2002 (C m c e), and spellings that gemmi knows.
-        other = gemmi.find_spacegroup_by_name(plain)
+        other: Any = gemmi.find_spacegroup_by_name(plain)
         found = index.get(_key(other.hm), []) if other is not None else []
     if not found:
         # A spelling of the standard symbol that gemmi's table lacks.
