@@ -42,7 +42,7 @@ from pxrdbench.prediction.predict import (
     to_probabilities,
 )
 from pxrdbench.prediction.prepare import prepare_scan
-from pxrdbench.sources.labels.space_group_symbols import find_space_group
+from pxrdbench.crystal.symmetry.symbols import find_space_group
 from pxrdbench.sources.scans.pattern import MeasuredPattern
 from pxrdbench.sources.scans.read import (
     find_scans,
