@@ -734,6 +734,7 @@ def read_gaussians(
     height: Lines,
     variance: Float64[np.ndarray, "lines 2"],
     most_lines: int,
+    most_maxima: int,
 ) -> tuple[int, float, float, int]:
     """Lines of one clean pattern with a maximum of one.
 
@@ -742,6 +743,7 @@ def read_gaussians(
         height: Receives heights.
         variance: Receives variances of heights and places.
         most_lines: Of more lines those at the lowest angles are resolved.
+        most_maxima: Only so many maxima of the sharpened pattern are looked at.
 
     Returns:
         Number of lines, σ0 [points], the mean residual as a part of the mean pattern,
@@ -758,9 +760,8 @@ def read_gaussians(
         sharp, stride, sigma0, start, step, 3.0 * least_height, 0.01, 0.0,
         position, height, 0,
     )  # fmt: skip
-    # Ten more, since weaker ones will be found between those of the first look.
-    if count > most_lines + 10:
-        count = most_lines + 10
+    if count > most_maxima:
+        count = most_maxima
         n_kept = min(
             n_kept, int(0.5 * (position[count - 1] + position[count])) // stride
         )

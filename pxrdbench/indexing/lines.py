@@ -9,7 +9,7 @@ from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
 from pxrdbench.indexing.line_kernels import SHARPENING, read_gaussians
 from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.scan_lines import find_measured_lines
+from pxrdbench.indexing.scan_lines import find_measured_lines, no_lines
 
 # Fewer points hold no line of which a place and a width could be told.
 LEAST_POINTS = 20
@@ -62,6 +62,11 @@ def find_lines(
         raise PatternError(f"unknown kind {kind!r}; known are auto, clean, measured")
     if max_lines < 1:
         raise PatternError(f"max_lines is {max_lines}; at least 1 is needed")
+    size = float(np.abs(y).max())
+    if float(y.max()) - float(y.min()) <= 1e-12 * size:
+        return no_lines(source.lines[0][0], x)
+    # Squares of what follows must neither vanish nor overflow.
+    y = y / size
     if kind != "measured":
         floor = 1e-4 if least_height is None else least_height
         lines = _find_clean(x, y, source, max_lines, floor)
@@ -124,9 +129,17 @@ def _find_clean(
         return None
     position, height = np.empty(_ROOM), np.empty(_ROOM)
     variance = np.empty((_ROOM, 2))
-    count, sigma0, left, seen = read_gaussians(
-        y, x[0], step, floor, SHARPENING, position, height, variance, max_lines
-    )
+    # Weaker lines will be found between the maxima of the first look, and some of its
+    # maxima are none; where they were too few, more are looked at.
+    maxima = max_lines + max_lines // 4 + 10
+    while True:
+        count, sigma0, left, seen = read_gaussians(
+            y, x[0], step, floor, SHARPENING, position, height, variance, max_lines,
+            maxima,
+        )  # fmt: skip
+        if count >= max_lines or seen >= len(y) - 64 or count == 0:
+            break
+        maxima *= 2
     if count == 0 or left > CLEAN_RESIDUAL:
         return None
     end = x[0] + step * (seen - 1)

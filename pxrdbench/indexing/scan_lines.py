@@ -45,6 +45,9 @@ _STRAY = {
 }
 # Height that a stray line may have, over that of the line it belongs to.
 STRAY_HEIGHT = 0.05
+# Two lines stand in place of a wide one where they leave less than this part of its
+# χ², and this much less.
+SPLIT_SHARE, SPLIT_GAIN = 0.7, 30.0
 _ROOM = 600
 
 
@@ -125,13 +128,13 @@ def find_measured_lines(
     floor = LEAST_HEIGHT if least_height is None else least_height
     widths = width_function(scan)
     if widths is None:
-        return _no_lines(scan, two_theta)
+        return no_lines(scan.wavelength, two_theta)
     place, height, width, variance, model = _search(scan, widths, floor)
     kept = _significant(place, height, width, variance, widths, floor)
     kept &= _stands_out(scan, widths, place, height, width, model)
     kept &= ~_is_stray(scan, widths, place, height)
     if not kept.any():
-        return _no_lines(scan, two_theta)
+        return no_lines(scan.wavelength, two_theta)
     place, height, width = place[kept], height[kept], width[kept]
     variance = variance[kept]
     if len(place) > max_lines:
@@ -171,6 +174,7 @@ def prepare_scan(
     smooth = np.convolve(np.pad(level, 1, "edge"), np.full(3, 1.0 / 3.0), "valid")
     smooth = np.maximum(smooth, background)
     noise = np.sqrt((floor + gain * np.maximum(smooth, 0.0)) / group)
+    noise = np.maximum(noise, 1e-6 * max(float(np.abs(level).max()), 1e-300))
     lines = radiation.lines
     ratio = lines[1][0] / lines[0][0] if len(lines) > 1 else 1.0
     second = lines[1][1] / lines[0][1] if len(lines) > 1 else 0.0
@@ -390,8 +394,63 @@ def _search(
             _, model, variance = _fit(
                 scan, widths, place[:count], height[:count], width[:count], 0.2, 2
             )
-    rows = slice(0, count)
-    return place[rows].copy(), height[rows].copy(), width[rows].copy(), variance, model
+    return _split_wide(
+        scan, widths, place[:count].copy(), height[:count].copy(), width[:count].copy(),
+        variance, model,
+    )  # fmt: skip
+
+
+def _split_wide(
+    scan: PreparedScan,
+    widths: WidthFunction,
+    place: Lines,
+    height: Lines,
+    width: Lines,
+    variance: Float64[np.ndarray, "lines 3"],
+    model: Points,
+) -> tuple[Lines, Lines, Lines, Float64[np.ndarray, "lines 3"], Points]:
+    """Try two lines in place of each that is wide; keep them where they fit better."""
+    usual = widths(place)
+    wide = (width > 1.2 * usual) & (height > 15.0 * np.sqrt(variance[:, 0]))
+    if not wide.any():
+        return place, height, width, variance, model
+    apart = 0.45 * np.sqrt(np.maximum(width**2 - usual**2, 0.0)) + 0.1 * usual
+    apart = np.where(wide, apart, 0.0)
+    source = np.concatenate([np.arange(len(place)), np.flatnonzero(wide)])
+    new_place = np.concatenate([place - apart, (place + apart)[wide]])
+    new_height = np.concatenate([np.where(wide, 0.6, 1.0) * height, 0.6 * height[wide]])
+    new_width = np.concatenate([np.where(wide, usual, width), usual[wide]])
+    order = np.argsort(new_place)
+    source = source[order]
+    trial = [new_place[order], new_height[order], new_width[order]]
+    _, trial_model, _ = _fit(scan, widths, *trial, 0.15, 5)
+    # The fit sorts lines, but none moves past another by more than their distance.
+    angles = scan.angles
+    accepted = np.zeros(len(place), bool)
+    squares = ((scan.signal - model) / scan.noise) ** 2
+    trial_squares = ((scan.signal - trial_model) / scan.noise) ** 2
+    for j in np.flatnonzero(wide):
+        low, high = np.searchsorted(
+            angles, [place[j] - 1.5 * width[j], place[j] + 2.0 * width[j]]
+        )
+        before, after = squares[low:high].sum(), trial_squares[low:high].sum()
+        accepted[j] = after < SPLIT_SHARE * before and after < before - SPLIT_GAIN
+    if not accepted.any():
+        return place, height, width, variance, model
+    taken = accepted[source]
+    kept = ~accepted
+    final = [
+        np.concatenate([old[kept], new[taken]])
+        for old, new in zip((place, height, width), trial, strict=True)
+    ]
+    order = np.argsort(final[0])
+    final = [row[order] for row in final]
+    _, model, variance = _fit(scan, widths, *final, 0.2, 3, 0.01)
+    kept = _joined(*final)
+    if not kept.all():
+        final = [row[kept] for row in final]
+        _, model, variance = _fit(scan, widths, *final, 0.2, 2, 0.01)
+    return final[0], final[1], final[2], variance, model
 
 
 def _joined(place: Lines, height: Lines, width: Lines) -> np.ndarray:
@@ -473,10 +532,11 @@ def _anode(wavelength: float) -> str:
     return ""
 
 
-def _no_lines(scan: PreparedScan, two_theta: Points) -> LineList:
+def no_lines(wavelength: float, two_theta: Points) -> LineList:
+    """The list of a pattern without lines."""
     none = np.empty(0)
     return LineList(
-        none, none, none, none, none, scan.wavelength,
+        none, none, none, none, none, wavelength,
         (float(two_theta[0]), float(two_theta[-1])),
     )  # fmt: skip
 
@@ -487,6 +547,7 @@ __all__ = [
     "WidthFunction",
     "find_measured_lines",
     "has_second_line",
+    "no_lines",
     "prepare_scan",
     "width_function",
 ]
