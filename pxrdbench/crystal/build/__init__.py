@@ -1,0 +1,1 @@
+"""Makes the tables of ``symmetry/`` anew: modules that are run, not imported."""

@@ -1,0 +1,1 @@
+"""Tracks made from crystals and patterns."""
