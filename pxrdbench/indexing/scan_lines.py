@@ -28,7 +28,10 @@ Lines = Float64[np.ndarray, " lines"]
 POINTS_PER_WIDTH = 8.0
 # What no fit of profiles knows: places of lines are never better than this [degrees],
 # and never better than this part of their width.
-LEAST_ERROR, LEAST_ERROR_OF_WIDTH = 0.003, 0.03
+LEAST_ERROR, LEAST_ERROR_OF_WIDTH = 0.004, 0.03
+# A width that is not the usual one tells of a blend, or of another phase: of what it
+# differs by more than a tenth of the usual one, this part may be the line's error.
+ERROR_OF_MISFIT = 0.25
 LEAST_SIGNIFICANCE = 5.0
 # Height on a parabola of its own, in standard errors.
 LEAST_CONTRAST = 3.0
@@ -143,8 +146,13 @@ def find_measured_lines(
     else:
         end, rows = float(two_theta[-1]), slice(None)
     area = height * width
+    usual = widths(place)
+    misfit = np.maximum(np.abs(width - usual) - 0.1 * usual, 0.0)
     error = np.sqrt(
-        variance[:, 1] + LEAST_ERROR**2 + (LEAST_ERROR_OF_WIDTH * width) ** 2
+        variance[:, 1]
+        + LEAST_ERROR**2
+        + (LEAST_ERROR_OF_WIDTH * width) ** 2
+        + (ERROR_OF_MISFIT * misfit) ** 2
     )
     return LineList(
         two_theta=place[rows].copy(),
@@ -482,7 +490,7 @@ def _significant(
         return np.zeros(0, bool)
     kept: np.ndarray = height > LEAST_SIGNIFICANCE * np.sqrt(variance[:, 0])
     kept &= height > floor * height.max()
-    kept &= width < 2.2 * widths(place)
+    kept &= (width < 2.2 * widths(place)) & (width > 0.62 * widths(place))
     kept &= variance[:, 1] < (0.5 * width) ** 2
     return kept
 
