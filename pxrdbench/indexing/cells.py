@@ -10,7 +10,13 @@ from jaxtyping import Float64, Int16, Int64
 from numba import njit
 
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.indexer import SYSTEMS, index_many, index_one
+from pxrdbench.indexing.indexer import (
+    NOISY_TOLERANCE,
+    SHIFTS,
+    SYSTEMS,
+    index_many,
+    index_one,
+)
 from pxrdbench.indexing.lattices import (
     BRAVAIS_LATTICES,
     POINTS,
@@ -83,18 +89,26 @@ def _allowed(crystal_system: str | None) -> np.ndarray:
     return allowed
 
 
-def _in_q(lines: LineList) -> tuple[np.ndarray, ...]:
-    """Q, its errors, widths and slopes of a list of lines, and where it begins."""
-    theta = np.radians(lines.two_theta / 2)
-    # dQ/d2θ per degree, with Q = (2 sin θ / λ)²
-    slope = np.radians(2.0 * np.sin(2 * theta) / lines.wavelength**2)
-    first = 2.0 * math.sin(math.radians(lines.two_theta_range[0] / 2))
+def foreign_probability(lines: LineList) -> Float64[np.ndarray, " lines"]:
+    """How probable it is that a line isn't of the crystal.
+
+    Measured on 62 scans of RRUFF, whose cells are known: of lines below 0.02 of the
+    strongest 55 % are foreign, then 16 % (to 0.04), 6 % (to 0.2), 3 % above. Patterns
+    without noise have no foreign lines, but blends that no one resolves.
+    """
+    if len(lines) == 0 or not np.isfinite(lines.significance).any():
+        return np.full(len(lines), 0.02)
+    strength = lines.intensity / max(float(lines.intensity.max()), 1e-300)
+    return 0.03 + 0.5 * np.exp(-strength / 0.025)
+
+
+def _arrays(lines: LineList) -> tuple[np.ndarray, ...]:
+    """What the kernels take of a list of lines."""
     return (
-        np.ascontiguousarray(lines.inverse_d2),
-        np.ascontiguousarray(lines.inverse_d2_error),
-        lines.fwhm * slope,
-        slope,
-        (first / lines.wavelength) ** 2,
+        np.ascontiguousarray(lines.two_theta),
+        np.ascontiguousarray(lines.two_theta_error),
+        np.ascontiguousarray(lines.fwhm),
+        foreign_probability(lines),
     )
 
 
@@ -224,12 +238,7 @@ def _figure_of_merit(
     return float(q[n - 1] / (2 * mean * max(predicted, 1)))
 
 
-def _cell_of_row(
-    row: Float64[np.ndarray, " columns"],
-    q: Float64[np.ndarray, " lines"],
-    error: Float64[np.ndarray, " lines"],
-    slope: Float64[np.ndarray, " lines"],
-) -> Cell:
+def _cell_of_row(row: Float64[np.ndarray, " columns"], lines: LineList) -> Cell:
     """A candidate of a row of results, with the indices of all lines."""
     code, shift = int(row[0]), float(row[3])
     lattice = BRAVAIS_LATTICES[code]
@@ -240,9 +249,13 @@ def _cell_of_row(
     direct = transform(niggli(direct, 1e-7), direct)
     g = np.empty(6)
     six_of_matrix(primitive_reciprocal, g)
-    corrected = q - slope * shift
-    hkl, gap = np.zeros((len(q), 3), np.int64), np.empty(len(q))
-    tolerance = np.maximum(3.0 * max(1.0, float(row[6])) * error, 0.003 * slope)
+    theta = np.radians((lines.two_theta - shift) / 2)
+    corrected = (2.0 * np.sin(theta) / lines.wavelength) ** 2
+    # dQ/d2θ per degree
+    slope = np.radians(2.0 * np.sin(2 * theta) / lines.wavelength**2)
+    hkl, gap = np.zeros((len(lines), 3), np.int64), np.empty(len(lines))
+    error = 3.0 * max(1.0, float(row[6])) * lines.two_theta_error
+    tolerance = slope * np.maximum(error, NOISY_TOLERANCE if shift else 0.003)
     _index_all(g, corrected, tolerance, hkl, gap)
     hkl = hkl @ basis.T.astype(np.int64)
     if lattice[0] == "m" and direct_conventional[0, 2] > 0.0:
@@ -309,13 +322,19 @@ def find_cells(
             raise PatternError("positions, errors and widths of lines must be finite")
     if zero_shift is None:
         zero_shift = bool(np.isfinite(lines.significance).any())
-    q, error, width, slope, first = _in_q(lines)
     results = np.zeros((n_cells, RESULT))
     least_det = 0.0 if max_volume is None else max_volume**-2.0
     count = index_one(
-        q, error, width, slope, first, least_det, allowed, zero_shift, results
+        *_arrays(lines),
+        lines.wavelength,
+        lines.two_theta_range[0],
+        least_det,
+        allowed,
+        zero_shift,
+        SHIFTS if zero_shift else np.zeros(1),
+        results,
     )
-    cells = [_cell_of_row(results[i], q, error, slope) for i in range(count)]
+    cells = [_cell_of_row(row, lines) for row in results[:count]]
     if judge is not None and cells:
         more = judge(cells)
         if len(more) != len(cells):
@@ -349,19 +368,21 @@ def find_cells_batch(
         Rows of candidates, best first, with the columns that `ranking.RESULT` names;
         and how many each list has.
     """
-    parts = [_in_q(lines) for lines in many]
+    parts = [_arrays(lines) for lines in many]
     offset = np.concatenate([[0], np.cumsum([len(p[0]) for p in parts])])
-    columns = [np.concatenate([p[i] for p in parts]) for i in range(4)]
     results = np.zeros((len(many), n_cells, RESULT))
     counts = np.zeros(len(many), np.int64)
-    index_many(
-        offset.astype(np.int64),
-        *columns,
-        np.array([p[4] for p in parts]),
-        0.0 if max_volume is None else max_volume**-2.0,
-        _allowed(crystal_system),
-        zero_shift,
-        results,
-        counts,
-    )
+    if many:
+        index_many(
+            offset.astype(np.int64),
+            *(np.concatenate([p[i] for p in parts]) for i in range(4)),
+            np.array([lines.wavelength for lines in many]),
+            np.array([lines.two_theta_range[0] for lines in many]),
+            0.0 if max_volume is None else max_volume**-2.0,
+            _allowed(crystal_system),
+            zero_shift,
+            SHIFTS if zero_shift else np.zeros(1),
+            results,
+            counts,
+        )
     return results, counts

@@ -4,7 +4,7 @@ The score is the logarithm of a likelihood ratio, lines of this lattice against 
 anywhere with their density ρ:
 
     Σ_i log([(1 - ε) N(ΔQ_i; s σ_i) + ε / 2t_i] / ρ)       lines that are explained
-    - FOREIGN Σ_j w_j                                        lines that aren't
+    + Σ_j log f_j                         lines that aren't; f: probability to be foreign
     - H(predicted, seen)                                  lines predicted and not seen
     - OCCAM · (free numbers of the metric),
 
@@ -46,7 +46,6 @@ from pxrdbench.indexing.search import (
 )
 
 OCCAM = 9.0
-FOREIGN = 0.5
 OUTLIERS = 0.1
 STRAIN = 0.006  # greatest strain to a symmetry that is tried
 LATTICES = 40  # room for the lattices of one metric
@@ -79,7 +78,7 @@ def likelihood(data, n, deviation, p):
             far = 0.5 / data[1, i]
             total += math.log(((1.0 - OUTLIERS) * near + OUTLIERS * far) / density)
         else:
-            total -= FOREIGN * data[2, i]
+            total -= data[5, i]
     return total, scale, hits
 
 
@@ -122,6 +121,18 @@ def count_distinct(g, q_cut, q_first, values):
 
 
 @njit(cache=True, nogil=True)
+def row_volume(row):
+    """Volume of the primitive cell of a result."""
+    g = np.empty(6)
+    m = np.empty((3, 3))
+    for r in range(3):
+        for c in range(3):
+            m[r, c] = row[7 + 3 * r + c]
+    six_of_matrix(m, g)
+    return 1.0 / math.sqrt(max(lattice_determinant(g), 1e-300))
+
+
+@njit(cache=True, nogil=True)
 def rank_pool(
     pool, data, setup, table, stamp, two_folds, allowed, with_zero, most, results
 ):
@@ -129,7 +140,8 @@ def rank_pool(
 
     Args:
         pool: Of the search, best first.
-        data: Rows: Q, tolerance, weight, σ, slope dQ/d2θ [1/degree].
+        data: Rows: Q, tolerance, weight, σ, slope dQ/d2θ [1/degree], -log of the
+            probability to be foreign.
         setup: See `probe`.
         table: See `probe`.
         stamp: See `probe`.
@@ -256,10 +268,10 @@ def rank_pool(
         if best_row[1] <= -1e299:
             continue
         # One row a lattice: equal volume and equal score is the same one.
-        volume = 1.0 / math.sqrt(_determinant9(best_row))
+        volume = row_volume(best_row)
         same = False
         for m in range(count):
-            other = 1.0 / math.sqrt(_determinant9(results[m]))
+            other = row_volume(results[m])
             if (
                 abs(other - volume) < 1e-3 * volume
                 and abs(results[m, 1] - best_row[1]) < 0.3
@@ -279,15 +291,3 @@ def rank_pool(
             m -= 1
         results[m] = best_row
     return count
-
-
-@njit(cache=True, nogil=True)
-def _determinant9(row):
-    """Determinant of the primitive reciprocal metric of a result."""
-    g = np.empty(6)
-    m = np.empty((3, 3))
-    for r in range(3):
-        for c in range(3):
-            m[r, c] = row[7 + 3 * r + c]
-    six_of_matrix(m, g)
-    return max(lattice_determinant(g), 1e-300)

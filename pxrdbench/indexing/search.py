@@ -170,12 +170,12 @@ def popcount(bits):
 
 
 @njit(cache=True, nogil=True)
-def quick_score(bits, missed, weight, n):
+def quick_score(bits, missed, weight, cost, n):
     """Logarithm of a likelihood ratio against lines anywhere.
 
     A line that is hit by chance has p = 2 · tolerance · density of lines; its weight is
     -log p. Of the predicted lines a share is seen that the lattice itself tells. A line
-    that isn't explained costs as much as half a weight more.
+    that isn't explained costs -log of its probability to be foreign.
     """
     total = 0.0
     hits = 0
@@ -184,7 +184,7 @@ def quick_score(bits, missed, weight, n):
             total += weight[i]
             hits += 1
         else:
-            total -= 0.5 * weight[i]
+            total -= cost[i]
     return total - entropy_cost(hits + missed, hits)
 
 
@@ -212,7 +212,7 @@ def probe(g, data, setup, table, stamp, pool, most_points):
 
     Args:
         g: Metric (A B C F E D).
-        data: Rows: Q, tolerance, weight, σ.
+        data: Rows: Q, tolerance, weight, σ, slope, cost of not being explained.
         setup: Lines that count; first lines; of those how many may be foreign; where
             the scan begins; cells per Q; the least determinant.
         table: Of `fill_table`.
@@ -239,7 +239,7 @@ def probe(g, data, setup, table, stamp, pool, most_points):
         if popcount(result[0] & ((np.int64(1) << first) - 1)) < first - spare:
             return 0.0
     count_lines(g, q, tolerance, n, setup[3], table, setup[4], stamp, result)
-    score = quick_score(result[0], result[1], weight, n)
+    score = quick_score(result[0], result[1], weight, data[5], n)
     if score > pool[-1, SCORE]:
         insert(pool, g, score, det, popcount(result[0]), result[1])
     return score
