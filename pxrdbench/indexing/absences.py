@@ -112,6 +112,9 @@ def absence_evidence(  # type: ignore[no-untyped-def]
     evidence, allowance = np.empty(n), np.empty(n)
     for i in range(n):
         e, s = normalised[i], error[i]
+        if not (s > 0.0 and s < 1e6 and e < 1e9):
+            evidence[i], allowance[i] = 0.0, 0.0
+            continue
         noise = 0.0
         allowed = 0.0
         for part in range(2):

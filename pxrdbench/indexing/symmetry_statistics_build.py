@@ -1,6 +1,6 @@
 """Fit the weights of ``symmetry_statistics`` to random crystals.
 
-    python -m pxrdbench.indexing.symmetry_statistics_build 80000
+    python -m pxrdbench.indexing.symmetry_statistics_build 40000
 
 draws crystals of the prior ``open-v0``, renders their clean patterns, fits the
 intensities of their cells and fits one softmax for each extinction symbol.
@@ -25,8 +25,8 @@ from pxrdbench.indexing.intensities import fit_intensities, model_clean
 from pxrdbench.indexing.lattices import lattices_of, primitive_cell
 from pxrdbench.indexing.symmetry_statistics import symmetry_features
 
-# Weights of this size cost as much as half a nat, for features of unit variance.
-STIFFNESS = 10.0
+# Square of the size of weights, of unit features, that costs half a nat, inverted.
+STIFFNESS = 100.0
 _BLOCK = 500
 
 
@@ -137,7 +137,7 @@ def fit_all(
 
 def main() -> None:
     """Write the file beside this module."""
-    groups, features = collect(int(sys.argv[1]), seed=20261130)
+    groups, features = collect(int(sys.argv[1]), seed=2)
     path = Path(__file__).with_name("symmetry_statistics.npz")
     np.savez_compressed(path, **fit_all(groups, features))
     print(f"{len(groups)} crystals, {path.stat().st_size} bytes")
