@@ -112,9 +112,7 @@ def _read(file: Path, scan: int | None) -> "MeasuredPattern":
         raise SourceError(f"{file} holds {len(patterns)} scans: say --scan ({names})")
     number = scan or 1
     if number > len(patterns):
-        raise SourceError(
-            f"{file} holds {len(patterns)} scans, no number {number}"
-        )
+        raise SourceError(f"{file} holds {len(patterns)} scans, no number {number}")
     return patterns[number - 1]
 
 

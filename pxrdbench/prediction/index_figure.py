@@ -14,7 +14,9 @@ _INK, _MUTED, _SCAN, _FOREIGN = "#1b1f24", "#6a737d", "#1f5fa8", "#d9720b"
 _WIDTH, _HEIGHT = 11.0, 4.8
 # Lattice lines weaker than this many standard errors were not seen.
 _SEEN = 3.0
-_GROUPS = 10
+_GROUPS = 8
+# Groups of less than this share are not drawn.
+_LEAST = 5e-4
 
 
 def save_index_figure(
@@ -38,7 +40,7 @@ def save_index_figure(
     figure = Figure(figsize=(_WIDTH, _HEIGHT), facecolor="white")
     axes = figure.add_axes((0.06, 0.30, 0.60, 0.58))
     marks = figure.add_axes((0.06, 0.11, 0.60, 0.18), sharex=axes)
-    bars = figure.add_axes((0.78, 0.11, 0.20, 0.77))
+    bars = figure.add_axes((0.78, 0.34, 0.20, 0.52))
     _draw_pattern(axes, two_theta, intensity)
     _draw_marks(marks, indexing)
     _draw_groups(bars, indexing)
@@ -102,7 +104,7 @@ def _draw_marks(axes: Any, indexing: Indexing) -> None:
 
 
 def _draw_groups(axes: Any, indexing: Indexing) -> None:
-    shown = indexing.space_groups[:_GROUPS]
+    shown = [one for one in indexing.space_groups[:_GROUPS] if one.probability > _LEAST]
     places = np.arange(len(shown))[::-1]
     values = [100 * one.probability for one in shown]
     axes.barh(places, values, color=_SCAN, alpha=0.8, height=0.62)
