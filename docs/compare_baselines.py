@@ -11,36 +11,25 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from pxrdbench.benchmark.scoring.predict import predict_track
 from pxrdbench.learning.loading.real_crystals import RealCrystals, open_real_crystals
 from pxrdbench.learning.models.checkpoint import load_classifier
 from pxrdbench.learning.networks.peak_forest import PeakForest
 from pxrdbench.studies.comparison import compare
+from pxrdbench.studies.recognition import grow_forest
 from pxrdbench.studies.search_match import SearchMatch, predict_search_match
 from pxrdbench.tracks.load import load_track
 
 TRACK = "open/structure-type"
 METRICS = ("top_1", "top_5", "top_10")
-CHUNK = 512
 
 
-def grow_forest(source: RealCrystals, folder: Path) -> PeakForest:
+def find_forest(source: RealCrystals, folder: Path) -> PeakForest:
     """The forest of earlier, or one grown now."""
     path = folder / "forest.npz"
     if path.is_file():
         return PeakForest.load(path)
-    batches = [
-        source.batch(start, min(CHUNK, source.length - start))
-        for start in range(0, source.length, CHUNK)
-    ]
-    forest = PeakForest.fit(
-        np.concatenate([batch.intensity for batch in batches]),
-        source.crystals.space_group,
-        source.grid,
-        source.radiation,
-    )
+    forest = grow_forest(source)
     forest.save(path)
     return forest
 
@@ -60,7 +49,7 @@ def main() -> None:
     known = SearchMatch(source.peaks, source.crystals.space_group, k=1)
     arms = {
         "random forest, real crystals": predict_track(
-            grow_forest(source, options.out.parent), part
+            find_forest(source, options.out.parent), part
         ),
         "1-NN search-match, real crystals": predict_search_match(
             part, known, source=f"{TRACK} statistics"

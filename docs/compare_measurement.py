@@ -22,6 +22,7 @@ from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.learning.loading.loader import label_of
 from pxrdbench.learning.models.checkpoint import CheckpointClassifier, load_classifier
 from pxrdbench.learning.training.trainer import TrainConfig, train
+from pxrdbench.studies.resampling import percent_interval
 
 GRID = TwoThetaGrid(5.0, 90.0, 4251)
 ARMS = {
@@ -107,7 +108,6 @@ def main() -> None:
         for k in (1, 5, 10):
             shares = [round(100 * float(np.mean(p < k)), 2) for p in places]
             result[f"{arm} top_{k} %"] = shares
-    rng = np.random.default_rng(0)
     for k in (1, 5, 10):
         hits = {arm: np.stack(places) < k for arm, places in found.items()}
         gain = hits["effects"].astype(int) - hits["clean"].astype(int)
@@ -119,9 +119,8 @@ def main() -> None:
         result[f"top_{k} mcnemar p by seed"] = [
             mcnemar_exact(int((row > 0).sum()), int((row < 0).sum())) for row in gain
         ]
-        means = 100 * gain.mean(0)[rng.integers(n, size=(4000, n))].mean(1)
-        interval = (100 * gain.mean(), *np.quantile(means, [0.025, 0.975]))
-        result[f"gain top_{k}, mean, 95 %"] = [round(float(v), 2) for v in interval]
+        each = [str(row) for row in range(n)]
+        result[f"gain top_{k}, mean, 95 %"] = percent_interval(gain.mean(0), each)
     text = json.dumps(result, indent=1)
     (options.folder / "result.json").write_text(text + "\n", "utf-8")
     sys.stdout.write(text + "\n")

@@ -32,7 +32,7 @@ from pxrdbench.learning.models.checkpoint import load_checkpoint, load_classifie
 from pxrdbench.learning.training.trainer import TrainConfig, train
 from pxrdbench.sources.databases.materials_project import read_crystals
 from pxrdbench.studies.comparison import compare, compare_scores
-from pxrdbench.studies.crystals import RealCrystals, load_real_crystals
+from pxrdbench.studies.crystals import StudyCrystals, load_real_crystals
 from pxrdbench.studies.randomisation import VARIANTS, find_variant_hits
 from pxrdbench.tracks.load import TrackPart, load_table, load_track
 
@@ -164,7 +164,7 @@ def unpaired(first: Any, second: Any) -> dict[str, float]:
     return {"value": value, "low": value - low, "high": value + high}
 
 
-def statistics_crystals(data: Path, count: int) -> RealCrystals:
+def statistics_crystals(data: Path, count: int) -> StudyCrystals:
     """The first crystals, in order of id, of the part that the prior was fitted on."""
     table = load_table(TYPES, "statistics").sort_by("id").slice(0, count)
     types = dict(
@@ -172,7 +172,7 @@ def statistics_crystals(data: Path, count: int) -> RealCrystals:
     )
     crystals, ids, _ = read_crystals(data, list(types))
     size = draw_uniforms(0, 0, len(ids), STREAM_CRYSTALLITE_SIZE, 1)[:, 0]
-    return RealCrystals(
+    return StudyCrystals(
         crystals, tuple(ids), tuple(types[name] for name in ids), 20.0 + 80.0 * size
     )
 

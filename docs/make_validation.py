@@ -18,7 +18,7 @@ import numpy as np
 
 DOCS = Path(__file__).parent
 TESTS = DOCS.parent / "tests"
-sys.path[:0] = [str(DOCS), str(TESTS), str(TESTS / "diffraction")]
+sys.path[:0] = [str(DOCS), str(TESTS / "helpers" / "physics")]
 
 from measured_minerals import measured_rows
 from other_programs import (
@@ -408,7 +408,7 @@ The tests under `tests/diffraction` hold these comparisons to bounds.
 
 One atom on each Wyckoff position of each group, mixed occupancies and B, against every
 reflection and every atom of the whole cell in double precision
-(`tests/references.py`).
+(`tests/helpers/physics/references.py`).
 
 {naive_sums()}
 
@@ -483,7 +483,7 @@ of the samples, which need not be pure.
 ## Profiles
 
 Single precision with cuts, against the sum of all profiles over their whole reach in
-double precision (`tests/references.py`), as parts of the maximum:
+double precision (`tests/helpers/physics/references.py`), as parts of the maximum:
 
 {profiles()}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 TESTS = Path(__file__).parents[1] / "tests"
-sys.path.insert(0, str(TESTS / "helpers"))
+sys.path.insert(0, str(TESTS / "helpers" / "physics"))
 
 from peak_clusters import compare_clusters
 

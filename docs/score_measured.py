@@ -42,7 +42,7 @@ from pxrdbench.prediction.predict import (
     to_probabilities,
 )
 from pxrdbench.prediction.prepare import prepare_scan
-from pxrdbench.sources.labels.space_group_symbols import find_space_group
+from pxrdbench.crystal.symmetry.symbols import find_space_group
 from pxrdbench.sources.scans.pattern import MeasuredPattern
 from pxrdbench.sources.scans.read import (
     find_scans,
@@ -50,9 +50,9 @@ from pxrdbench.sources.scans.read import (
     read_scan,
     read_scan_bytes,
 )
+from pxrdbench.studies.resampling import percent_interval
 
 COPPER = Radiation.parse("CuKa")
-REPLICATES = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +199,14 @@ def summarise(result: Result, ks: tuple[int, ...]) -> dict[str, Any]:
     }
     for k in ks:
         hits = (ranks <= k).mean(axis=1)
-        record[f"top_{k}"] = interval(hits, result.clusters)
+        record[f"top_{k}"] = percent_interval(hits, result.clusters)
         if not known.all():
             named = [
                 c
                 for c, is_known in zip(result.clusters, known, strict=True)
                 if is_known
             ]
-            record[f"top_{k}_of_known_groups"] = interval(hits[known], named)
+            record[f"top_{k}_of_known_groups"] = percent_interval(hits[known], named)
         if min(result.prior) < 10**6:
             record[f"top_{k}_by_frequency_in_training"] = round(
                 100 * float((np.array(result.prior) <= k).mean()), 1
@@ -219,35 +219,13 @@ def summarise(result: Result, ks: tuple[int, ...]) -> dict[str, Any]:
     return record
 
 
-def interval(hits: np.ndarray, clusters: list[str]) -> dict[str, float]:
-    """Mean and percentiles of resamples of whole clusters [per cent]."""
-    draws = 100.0 * resample_means(hits, clusters)
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return {
-        "value": round(100 * float(hits.mean()), 1),
-        "low": round(float(low), 1),
-        "high": round(float(high), 1),
-    }
-
-
-def resample_means(values: np.ndarray, clusters: list[str]) -> np.ndarray:
-    """Means of bootstrap resamples of clusters; the same ones for the same names."""
-    names, member = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(member, values, minlength=len(names))
-    counts = np.bincount(member, minlength=len(names))
-    rng = np.random.Generator(np.random.Philox(key=0))
-    picks = rng.integers(0, len(names), (REPLICATES, len(names)))
-    means: np.ndarray = sums[picks].sum(axis=1) / counts[picks].sum(axis=1)
-    return means
-
-
 def compare(first: Result, second: Result, ks: tuple[int, ...]) -> dict[str, Any]:
     """Differences first minus second, with paired intervals, and seed by seed."""
     a, b = np.array(first.ranks), np.array(second.ranks)
     record: dict[str, Any] = {}
     for k in ks:
         difference = (a <= k).mean(axis=1) - (b <= k).mean(axis=1)
-        record[f"top_{k}"] = interval(difference, first.clusters)
+        record[f"top_{k}"] = percent_interval(difference, first.clusters)
         if a.shape == b.shape:
             by_seed = 100 * ((a <= k).mean(axis=0) - (b <= k).mean(axis=0))
             record[f"top_{k}"]["by_seed"] = [round(float(d), 1) for d in by_seed]

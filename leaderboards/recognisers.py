@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from pxrdbench.benchmark.scoring.predict import predict_track
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.learning.loading.real_crystals import RealCrystals
 from pxrdbench.learning.networks.peak_forest import PeakForest
+from pxrdbench.studies.recognition import grow_forest
 from pxrdbench.studies.search_match import SearchMatch, predict_search_match
 from pxrdbench.tracks.load import MeasuredPart, TrackPart
 
-CHUNK = 512
 Answer = Callable[[TrackPart | MeasuredPart], Predictions]
 
 
@@ -38,17 +36,13 @@ class Recogniser:
     learn: Callable[[RealCrystals, str, Path], tuple[Answer, float]]
 
 
-def grow_forest(source: RealCrystals, learnt: str, runs: Path) -> tuple[Answer, float]:
+def find_forest(source: RealCrystals, learnt: str, runs: Path) -> tuple[Answer, float]:
     """A random forest, of earlier or grown now."""
     path = runs / f"random-forest-{learnt.replace('/', '-')}.npz"
     cost = path.with_suffix(".json")
     if not path.is_file():
         began = time.process_time()
-        starts = range(0, source.length, CHUNK)
-        batches = (source.batch(s, min(CHUNK, source.length - s)) for s in starts)
-        patterns = np.concatenate([batch.intensity for batch in batches])
-        groups = source.crystals.space_group
-        PeakForest.fit(patterns, groups, source.grid, source.radiation).save(path)
+        grow_forest(source).save(path)
         cost.write_text(json.dumps(time.process_time() - began), "utf-8")
     forest = PeakForest.load(path)
     seconds = json.loads(cost.read_text("utf-8"))
@@ -74,7 +68,7 @@ RECOGNISERS = {
         "300 trees over 138 features of the peaks that are found in the rendered "
         "pattern, grown on real crystals.",
         None,
-        grow_forest,
+        find_forest,
     ),
     "search-match-1": Recogniser(
         "Search-match, nearest neighbour",

@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from pxrdbench.diffraction.profile import render as render
     from pxrdbench.errors import PxrdbenchError as PxrdbenchError
     from pxrdbench.factory.ray.stream import RayStream as RayStream
+    from pxrdbench.indexing.index import Indexing as Indexing
+    from pxrdbench.indexing.index import index_lines as index_lines
+    from pxrdbench.indexing.index import index_pattern as index_pattern
+    from pxrdbench.indexing.line_list import LineList as LineList
+    from pxrdbench.indexing.lines import find_lines as find_lines
     from pxrdbench.learning.loading.loader import make_loader as make_loader
     from pxrdbench.learning.networks.registry import build_model as build_model
     from pxrdbench.prediction.predict import predict as predict
@@ -60,7 +65,12 @@ _HOME = {
     "CrystalBatch": "crystal.structure",
     "draw_crystals": "crystal.generator.draw",
     "evaluate": "benchmark.evaluation",
+    "find_lines": "indexing.lines",
     "import_structures": "sources.structures.load",
+    "index_lines": "indexing.index",
+    "index_pattern": "indexing.index",
+    "Indexing": "indexing.index",
+    "LineList": "indexing.line_list",
     "load_import": "sources.structures.load",
     "load_prior": "crystal.prior.prior",
     "load_split": "tracks.hugging_face",
@@ -69,7 +79,7 @@ _HOME = {
     "MeasuredPattern": "sources.scans.read",
     "PeakBatch": "diffraction.pattern",
     "predict": "prediction.predict",
-    "Prediction": "prediction.predict",
+    "Prediction": "prediction.result",
     "Prior": "crystal.prior.prior",
     "PxrdbenchError": "errors",
     "Radiation": "diffraction.pattern",

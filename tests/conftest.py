@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # A program of its own, for a process without numba: cctbx and LLVM do not share one.
-collect_ignore = ["helpers/cctbx_worker.py"]
+collect_ignore = ["helpers/physics/cctbx_worker.py"]
 
 PACKAGE = Path(__file__).parents[1] / "pxrdbench"
 

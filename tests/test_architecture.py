@@ -2,9 +2,12 @@
 
 import ast
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -43,7 +46,9 @@ def house(tmp_path):
     shutil.copytree(
         PACKAGE,
         tmp_path / "pxrdbench",
-        ignore=shutil.ignore_patterns("__pycache__", "*.npz", "*.parquet"),
+        ignore=shutil.ignore_patterns(
+            "__pycache__", "*.npz", "*.parquet", "*.pt", "*.json"
+        ),
     )
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -69,14 +74,14 @@ def test_file_without_a_room_breaks_the_build(house):
 @pytest.mark.parametrize(
     ("room", "line", "wall"),
     [
-        ("crystal/symmetry.py", "import torch", "torch only"),
-        ("dataset/shard.py", "import ray", "ray only"),
-        ("learning/trainer.py", "import typer", "typer only"),
-        (
-            "crystal/symmetry.py",
-            "import pxrdbench.dataset.shards.shard",
-            "look only down",
-        ),
+        ("crystal/symmetry/tables.py", "import torch", "torch only"),
+        ("dataset/shards/shard.py", "import ray", "ray only"),
+        ("factory/driver.py", "import ray", "ray only"),
+        ("learning/training/trainer.py", "import typer", "typer only"),
+        ("crystal/rng.py", "import pxrdbench.dataset.batch", "Rooms"),
+        ("crystal/rng.py", "import pxrdbench.crystal.prior.prior", "Inside crystal"),
+        ("learning/networks/resnet.py", "import pxrdbench.learning.tasks", "learning"),
+        ("tracks/part.py", "import pxrdbench.tracks.load", "Inside tracks"),
     ],
 )
 def test_broken_wall_is_seen(house, room, line, wall):
@@ -85,6 +90,123 @@ def test_broken_wall_is_seen(house, room, line, wall):
     assert result.returncode != 0
     broken = [row for row in result.stdout.splitlines() if row.endswith("BROKEN")]
     assert any(wall in row for row in broken), result.stdout
+
+
+def test_stray_file_inside_a_room_breaks_the_build(house):
+    (house / "pxrdbench" / "tracks" / "utils.py").write_text('"""Anything."""\n')
+    result = lint_imports(house)
+    assert result.returncode != 0
+    assert "Inside tracks: imports look only down BROKEN" in result.stdout
+
+
+def find_faults(package):
+    """What the house forbids and no linter knows; by kind."""
+    trees = {path: ast.parse(path.read_text()) for path in package.rglob("*.py")}
+    faults = {"atomic writer": [], "class name": [], "undeclared": [], "folder": []}
+    for path in trees:
+        renames = re.search(r"\.part\b[\"']|fsync\(|os\.replace\(", path.read_text())
+        if renames and path.name not in WRITERS:
+            faults["atomic writer"].append(path.name)
+    names = Counter(
+        node.name
+        for tree in trees.values()
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    faults["class name"] = [name for name, count in names.items() if count > 1]
+    imported = {
+        name.partition(".")[0]
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        for name in _imported_names(node)
+    }
+    undeclared = imported - _declared() - set(sys.stdlib_module_names)
+    faults["undeclared"] = sorted(undeclared)
+    folders = Counter(path.parent for path in trees)
+    faults["folder"] = [
+        f"{folder.name}: {count}"
+        for folder, count in folders.items()
+        if count > 16 and folder.name != "cli"
+    ]
+    return {kind: found for kind, found in faults.items() if found}
+
+
+# files.py writes whole files; a shard and the log of a run are written piece by piece,
+# and the card of a set names the ending.
+WRITERS = {"files.py", "shard.py", "publisher.py"}
+# What is imported under another name than it is installed by, and what stands for its
+# parts: sklearn is scikit-learn, llvmlite comes with numba, whose versions it fixes.
+NAMES = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+
+
+def _imported_names(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [node.module]
+    return []
+
+
+def _declared():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(x for name in extras for x in extras[name])]
+    names = [re.match(r"[\w-]+", line).group().lower() for line in lines]
+    return {NAMES.get(name, name.replace("-", "_")) for name in names} | {"pxrdbench"}
+
+
+def test_one_of_each():
+    assert find_faults(PACKAGE) == {}
+    tests = Counter(path.parent for path in (ROOT / "tests").rglob("*.py"))
+    assert not [str(k) for k, n in tests.items() if n > 16 and k.name != "cli"]
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "kind"),
+    [
+        ("crystal/rng.py", "import tqdm", "undeclared"),
+        ("crystal/rng.py", "class Crystal: ...", "class name"),
+        ("tracks/store.py", 'PART = path + ".part"', "atomic writer"),
+        ("cli/prior.py", "os.replace(a, b)", "atomic writer"),
+        *((f"tracks/more_{i}.py", "", "folder") for i in range(1)),
+    ],
+)
+def test_a_second_of_its_kind_is_seen(house, file, line, kind):
+    path = house / "pxrdbench" / file
+    if path.exists():
+        plant(path, line)
+    else:
+        for number in range(16):
+            path.with_stem(f"more_{number}").write_text('"""More."""\n')
+    assert list(find_faults(house / "pxrdbench")) == [kind]
+
+
+def circles(package):
+    """Groups of modules that import each other, imports inside functions too."""
+    import grimp
+
+    sys.path.insert(0, str(package.parent))
+    try:
+        graph = grimp.build_graph(package.name, cache_dir=None)
+    finally:
+        sys.path.pop(0)
+    modules = graph.modules - {package.name}  # the front door knows every room
+    reach = {m: graph.find_downstream_modules(m) - {package.name} for m in modules}
+    rings = {
+        frozenset({m} | {n for n in reach[m] if n in modules and m in reach[n]})
+        for m in modules
+    }
+    return sorted(sorted(ring) for ring in rings if len(ring) > 1)
+
+
+def test_circles_are_those_that_are_known():
+    # A crystal's methods are doors to modules that need crystals; a prediction draws
+    # itself. Both are imported when they are called.
+    found = [[name.rpartition(".")[2] for name in ring] for ring in circles(PACKAGE)]
+    assert found == [
+        ["cif_writer", "conversion", "structure", "validation"],
+        ["figure", "result"],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +218,7 @@ def test_broken_wall_is_seen(house, room, line, wall):
     ],
 )
 def test_ruff_sees_a_planted_fault(house, line, rule):
-    plant(house / "pxrdbench" / "crystal" / "symmetry.py", line)
+    plant(house / "pxrdbench" / "crystal" / "structure.py", line)
     result = run(["ruff", "check", "--no-cache", "pxrdbench/crystal"], house)
     assert result.returncode != 0
     assert rule in result.stdout
@@ -196,7 +318,7 @@ def test_tracked_tree_is_small():
     if git.returncode or not git.stdout:
         pytest.skip("not a git checkout")
     files = [ROOT / name for name in git.stdout.split("\0") if name]
-    assert sum(f.stat().st_size for f in files if f.is_file()) < 30e6
+    assert sum(f.stat().st_size for f in files if f.is_file()) < 60e6
 
 
 def test_version_is_stated_once():

@@ -12,6 +12,7 @@ from pxrdbench.cli.export import export
 from pxrdbench.cli.fetch import fetch
 from pxrdbench.cli.generate import generate
 from pxrdbench.cli.import_ import import_crystals
+from pxrdbench.cli.index import index
 from pxrdbench.cli.leaderboards import leaderboard, submit
 from pxrdbench.cli.options import (
     OutOption,
@@ -64,6 +65,7 @@ app.command()(generate)
 app.command()(train)
 app.command("eval")(evaluate)
 app.command()(predict)
+app.command()(index)
 app.command("import")(import_crystals)
 app.command()(fetch)
 app.command()(export)

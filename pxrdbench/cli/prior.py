@@ -11,7 +11,7 @@ from pxrdbench.errors import OptionError
 
 if TYPE_CHECKING:
     from pxrdbench.crystal.prior.prior import Prior
-    from pxrdbench.crystal.report.report import Comparison
+    from pxrdbench.crystal.report.report import PriorComparison
     from pxrdbench.tracks.crystals import SourceCrystals
 
 prior_app = typer.Typer(help="What the generator knows of real crystals.")
@@ -371,7 +371,7 @@ def _say_written(prior: "Prior", out: Path) -> None:
     )
 
 
-def _print_comparison(result: "Comparison", first: str, second: str) -> None:
+def _print_comparison(result: "PriorComparison", first: str, second: str) -> None:
     table = make_table(
         f"{first} ({result.n_first:,} crystals) and {second} ({result.n_second:,})",
         ("", "distance", "by chance", "median, first", "median, second"),

@@ -20,10 +20,13 @@ from pxrdbench.cli.options import (
     TypeOption,
     given,
 )
-from pxrdbench.learning.training.config import TrainProgress, TrainReport
 
 if TYPE_CHECKING:
-    from pxrdbench.learning.training.config import TrainConfig
+    from pxrdbench.learning.training.config import (
+        TrainConfig,
+        TrainProgress,
+        TrainReport,
+    )
     from pxrdbench.learning.training.experiments import Experiment
 
 

@@ -5,6 +5,7 @@ position an orbit is on, and where its representative lies, follows from our own
 tables, so that an asymmetric unit always expands to the crystal it came from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,8 @@ from pxrdbench.errors import CrystalError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-# What fills one position: element, charge, occupancy of each species, and B [Å²].
-_Filling = tuple[tuple[tuple[str, int, float], ...], float]
+# What fills one position: element, charge, occupancy and B [Å²] of each species.
+Filling = tuple[tuple[str, int, float, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,33 +55,59 @@ def crystal_from_pymatgen(structure: "Structure", symprec: float = 0.01) -> Crys
         CrystalError: If a species is no element from H to Cf, an occupancy is not
             in (0, 1], a coordinate is not finite, or no symmetry is found.
     """
-    fillings: dict[_Filling, int] = {}
+    return crystal_from_atoms(
+        np.asarray(structure.lattice.matrix, np.float64),
+        np.asarray(structure.frac_coords, np.float64),
+        [_filling(site) for site in structure],
+        symprec,
+    )
+
+
+def crystal_from_atoms(
+    lattice: Float64[np.ndarray, "3 3"],
+    fract: Float64[np.ndarray, "atoms 3"],
+    fillings: Sequence[Filling],
+    symprec: float = 0.01,
+) -> Crystal:
+    """Find the asymmetric unit of all atoms of a cell in the standard setting.
+
+    Positions with equal fillings count as equal.
+
+    Args:
+        lattice: a, b, c as rows [Å].
+        fract: Fractional coordinates of each position of the cell.
+        fillings: What is on each: element, charge, occupancy, B [Å²] of each species.
+        symprec: How far atoms may be from where symmetry wants them [Å].
+
+    Raises:
+        CrystalError: If a coordinate is not finite, or no symmetry is found.
+    """
+    numbers: dict[Filling, int] = {}
     kinds = [
-        fillings.setdefault(_filling(site), len(fillings) + 1) for site in structure
+        numbers.setdefault(tuple(sorted(filling)), len(numbers) + 1)
+        for filling in fillings
     ]
     if not kinds:
         raise CrystalError("the structure has no sites")
-    lattice = np.asarray(structure.lattice.matrix, np.float64)
-    fract = np.asarray(structure.frac_coords, np.float64)
     if not (np.isfinite(lattice).all() and np.isfinite(fract).all()):
         raise CrystalError("the structure has a coordinate that is not finite")
     cell = _standardise(lattice, fract, np.array(kinds), symprec)
-    by_kind = list(fillings)
+    by_kind = list(numbers)
     sites: list[Site] = []
     for first_atom in dict.fromkeys(cell.orbit.tolist()):
         orbit = cell.fract[cell.orbit == first_atom]
         letter, point = _place(cell, orbit, symprec)
-        species, b_iso = by_kind[kinds[first_atom] - 1]
         sites += [
             Site(element, letter, point, occupancy, b_iso, charge)
-            for element, charge, occupancy in species
+            for element, charge, occupancy, b_iso in by_kind[kinds[first_atom] - 1]
         ]
     return Crystal(cell.space_group, cell.lattice, tuple(sites))
 
 
-def _filling(site: Any) -> _Filling:
+def _filling(site: Any) -> Filling:
     """Species of one site, in an order of their own."""
     species = []
+    b_iso = float(site.properties.get("b_iso") or 0.0)
     for specie, occupancy in site.species.items():
         # Deuterium scatters X-rays as hydrogen does.
         symbol = "H" if specie.symbol in ("D", "T") else specie.symbol
@@ -97,11 +124,16 @@ def _filling(site: Any) -> _Filling:
         charge = float(getattr(specie, "oxi_state", None) or 0.0)
         is_integer = abs(charge - round(charge)) < 1e-3
         species.append(
-            (symbol, round(charge) if is_integer else 0, min(float(occupancy), 1.0))
+            (
+                symbol,
+                round(charge) if is_integer else 0,
+                min(float(occupancy), 1.0),
+                b_iso,
+            )
         )
     if not species:
         raise CrystalError("a site holds no species")
-    return tuple(sorted(species)), float(site.properties.get("b_iso") or 0.0)
+    return tuple(sorted(species))
 
 
 def _standardise(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,9 @@ from pxrdbench.frozen import freeze_arrays
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+
+# Deuterium and tritium scatter X-rays as hydrogen does.
+_NUMBERS = ATOMIC_NUMBERS | {"D": 1, "T": 1}
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,26 @@ class Crystal:
         from pxrdbench.crystal.conversion import crystal_from_pymatgen
 
         return crystal_from_pymatgen(structure, symprec)
+
+    @classmethod
+    def from_cif(cls, source: str | Path, symprec: float = 0.01) -> "Crystal":
+        """Read the one crystal of a CIF.
+
+        Each row of the atom table arrives as itself; what was built is compared with
+        the formula, Z, volume and operations that the file states, and another reading
+        is tried where they contradict (see `pxrdbench.crystal.cif_reader`).
+
+        Args:
+            source: A path, or the text itself (which holds ``data_``).
+            symprec: How far atoms may be from where symmetry wants them [Å].
+
+        Raises:
+            CrystalError: If the text holds no crystal or more than one, or does not
+                tell what it means; one sentence with the reason.
+        """
+        from pxrdbench.crystal.cif_reader.read import crystal_from_cif
+
+        return crystal_from_cif(source, symprec)
 
     def to_pymatgen(self) -> "Structure":
         """Expand to all atoms of the conventional cell.
@@ -186,7 +210,7 @@ class CrystalBatch:
         counts = [len(crystal.sites) for crystal in crystals]
         owner = np.repeat(np.arange(len(crystals)), counts)
         for index, site in zip(owner, sites, strict=True):
-            if site.element not in ATOMIC_NUMBERS:
+            if site.element not in _NUMBERS:
                 raise CrystalError(
                     f"crystal {index}: unknown element {site.element!r}; "
                     "symbols H to Cf are known",
@@ -204,9 +228,7 @@ class CrystalBatch:
             space_group=np.array([c.space_group for c in crystals], np.int16),
             site_offset=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             fract=np.array([s.fract for s in sites], np.float64).reshape(-1, 3),
-            atomic_number=np.array(
-                [ATOMIC_NUMBERS[s.element] for s in sites], np.int16
-            ),
+            atomic_number=np.array([_NUMBERS[s.element] for s in sites], np.int16),
             wyckoff_index=np.array(
                 [WYCKOFF_LETTERS.index(s.wyckoff_letter) for s in sites], np.int16
             ),

@@ -1,11 +1,12 @@
 """The lines of a pattern: where they are, how strong, how sure."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
 from pxrdbench.errors import PatternError
+from pxrdbench.frozen import freeze_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +35,7 @@ class LineList:
     def __post_init__(self) -> None:
         if np.any(np.diff(self.two_theta) < 0.0):
             raise PatternError("the lines of a list must ascend in 2θ")
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+        freeze_arrays(self)
 
     def __len__(self) -> int:
         return len(self.two_theta)
@@ -45,11 +43,13 @@ class LineList:
     @property
     def inverse_d2(self) -> Float64[np.ndarray, " lines"]:
         """1/d² = (2 sin θ / λ)² [Å⁻²] (Bragg's law)."""
-        sine: np.ndarray = np.sin(np.radians(self.two_theta / 2))
-        return (2.0 * sine / self.wavelength) ** 2
+        sine = np.sin(np.radians(self.two_theta / 2))
+        value: np.ndarray = (2.0 * sine / self.wavelength) ** 2
+        return value
 
     @property
     def inverse_d2_error(self) -> Float64[np.ndarray, " lines"]:
         """Standard error of 1/d²: (2 sin 2θ / λ²) · σ(2θ in radians) [Å⁻²]."""
         slope = 2.0 * np.sin(np.radians(self.two_theta)) / self.wavelength**2
-        return slope * np.radians(self.two_theta_error)
+        error: np.ndarray = slope * np.radians(self.two_theta_error)
+        return error

@@ -21,7 +21,7 @@ from pxrdbench.crystal.symmetry.tables import crystal_system, space_group_symbol
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import ModelError, PxrdbenchError, SourceError
 from pxrdbench.learning.models.find import available_checkpoints, find_checkpoint
-from pxrdbench.prediction.prepare import InputContract, PreparedScan, prepare_scan
+from pxrdbench.prediction.prepare import PreparedScan, ScanContract, prepare_scan
 from pxrdbench.prediction.result import Candidate, Prediction, Total
 from pxrdbench.sources.scans.pattern import MeasuredPattern, make_pattern
 
@@ -127,7 +127,7 @@ def _load_model(path: Path, _changed: int) -> "CheckpointClassifier":
     return load_classifier(path)
 
 
-def contract_of(classifier: "CheckpointClassifier") -> InputContract:
+def contract_of(classifier: "CheckpointClassifier") -> ScanContract:
     """What the patterns looked like that a model learnt from."""
     from pxrdbench.learning.loading.mixture import find_mixed_measurement
 
@@ -140,7 +140,7 @@ def contract_of(classifier: "CheckpointClassifier") -> InputContract:
             continue  # of a newer version, or somebody's own
         if measurement is not None:
             effects |= {type(effect).__name__ for effect in measurement.effects}
-    return InputContract.of(checkpoint.grid, checkpoint.radiation, effects)
+    return ScanContract.of(checkpoint.grid, checkpoint.radiation, effects)
 
 
 def predict_scan_logits(

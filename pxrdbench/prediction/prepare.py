@@ -49,7 +49,7 @@ _TINY = 1e-300
 
 
 @dataclass(frozen=True)
-class InputContract:
+class ScanContract:
     """What the patterns look like that a model learnt from.
 
     Attributes:
@@ -65,7 +65,7 @@ class InputContract:
     @classmethod
     def of(
         cls, grid: TwoThetaGrid, radiation: Radiation, effects: Collection[str]
-    ) -> "InputContract":
+    ) -> "ScanContract":
         """Take it from what a checkpoint says of its training.
 
         Args:
@@ -112,7 +112,7 @@ class PreparedScan:
 
 
 def prepare_scan(
-    pattern: MeasuredPattern, radiation: Radiation, contract: InputContract
+    pattern: MeasuredPattern, radiation: Radiation, contract: ScanContract
 ) -> PreparedScan:
     """Bring a scan to what a model reads.
 
@@ -184,7 +184,7 @@ def _normalise(
 
 
 def _convert(
-    pattern: MeasuredPattern, radiation: Radiation, contract: InputContract
+    pattern: MeasuredPattern, radiation: Radiation, contract: ScanContract
 ) -> tuple[Float64[np.ndarray, " points"], Float64[np.ndarray, " points"]]:
     """Angles at the model's wavelength of what lies above zero, and intensities."""
     ratio = contract.radiation.lines[0][0] / radiation.lines[0][0]

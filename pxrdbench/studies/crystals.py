@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
-class RealCrystals:
+class StudyCrystals:
     """Crystals with what a study needs to know of them.
 
     Attributes:
@@ -47,7 +47,7 @@ def load_real_crystals(
     *,
     workers: int | None = None,
     on_progress: Progress | None = None,
-) -> RealCrystals:
+) -> StudyCrystals:
     """Read crystals of a track from where they came from.
 
     Args:
@@ -89,7 +89,7 @@ def load_real_crystals(
             f"space group than in {track.name}, {first} first; their symmetry was "
             "searched for with another tolerance"
         )
-    return RealCrystals(
+    return StudyCrystals(
         batch,
         tuple(track.ids[i] for i in rows),
         tuple(track.structure_type[i] for i in rows),

@@ -35,7 +35,7 @@ _FORMULA = re.compile(rf"([A-Z][a-z]?){_NUMBER}|([(\[])|([)\]]){_NUMBER}|([^\s])
 
 
 @dataclass(frozen=True, eq=False)
-class TrainingSource:
+class AuditedSource:
     """Real crystals that a model may have learnt from.
 
     Attributes:
@@ -56,7 +56,7 @@ class TrainingSource:
 
 
 def audit_pair(
-    source: TrainingSource,
+    source: AuditedSource,
     track: Part,
     formula: Sequence[str],
     settings: ProfileSettings | None = None,
@@ -100,7 +100,7 @@ def audit_pair(
 
 
 def find_recognised(
-    source: TrainingSource, track: Part, settings: ProfileSettings | None = None
+    source: AuditedSource, track: Part, settings: ProfileSettings | None = None
 ) -> Bool[np.ndarray, " crystals"]:
     """Tell which crystals have a nearest neighbour of their own space group.
 

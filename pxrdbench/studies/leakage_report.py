@@ -10,7 +10,7 @@ import numpy as np
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.errors import SplitError
 from pxrdbench.sources.databases.materials_project import read_crystals
-from pxrdbench.studies.leakage import TrainingSource, audit_pair
+from pxrdbench.studies.leakage import AuditedSource, audit_pair
 from pxrdbench.studies.search_match import ProfileSettings
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
 from pxrdbench.tracks.load import (
@@ -39,7 +39,7 @@ TRAINING_PARTS = (
 
 def load_source(
     track: str | Path, part: str, peaks: "KnownPeaks | None" = None
-) -> TrainingSource:
+) -> AuditedSource:
     """Take a part of a track as something that a model may have learnt from.
 
     Args:
@@ -57,7 +57,7 @@ def load_source(
         lists = load_frozen_peaks(track, part).to_peaks()
     elif peaks is not None:
         lists = peaks.take(table["id"]).to_peaks()
-    return TrainingSource(
+    return AuditedSource(
         name=f"{record['name']} {part}",
         ids=tuple(table["id"]),
         space_group=np.array(table["space_group"], np.int16),
@@ -134,7 +134,7 @@ class KnownPeaks:
 
 
 def audit_track(
-    track: str | Path, sources: Sequence[TrainingSource], part: str = "test"
+    track: str | Path, sources: Sequence[AuditedSource], part: str = "test"
 ) -> dict[str, Any]:
     """Audit a part of a track against every source.
 

@@ -29,7 +29,7 @@ from pxrdbench.diffraction.pattern import Radiation
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
-from pxrdbench.studies.crystals import RealCrystals
+from pxrdbench.studies.crystals import StudyCrystals
 
 if TYPE_CHECKING:  # imports torch
     from pxrdbench.learning.networks.registry import Classifier
@@ -98,7 +98,7 @@ class Randomisation:
 
 def study_randomisation(
     model: "Classifier | Path | str",
-    crystals: RealCrystals,
+    crystals: StudyCrystals,
     prior: Prior | str | Path,
     description: ModelDescription | None = None,
     *,
@@ -160,7 +160,7 @@ def study_randomisation(
 
 def find_variant_hits(
     classifier: "Classifier",
-    crystals: RealCrystals,
+    crystals: StudyCrystals,
     prior: Prior,
     radiation: Radiation | None = None,
     *,

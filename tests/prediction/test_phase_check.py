@@ -6,7 +6,7 @@ from measured_scans import draw_crystals, measure
 
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.prediction.phase_check import find_foreign_lines, try_cells
-from pxrdbench.prediction.prepare import InputContract, prepare_scan
+from pxrdbench.prediction.prepare import ScanContract, prepare_scan
 from pxrdbench.sources.scans.read import make_pattern
 
 WAVELENGTH = 1.5406
@@ -72,7 +72,7 @@ def test_lines_that_no_cell_can_explain_are_no_crash(angles):
 
 def test_single_crystals_of_any_symmetry_are_seldom_doubted():
     grid = TwoThetaGrid()
-    contract = InputContract(grid, Radiation.parse("CuKa"), True)
+    contract = ScanContract(grid, Radiation.parse("CuKa"), True)
     angles, scans = measure(draw_crystals(40, seed=8), "CuKa", grid, noise=2)
     told = 0
     for scan in scans:
@@ -89,7 +89,7 @@ def test_a_measured_mixture_is_told(test_data):
 
     from pxrdbench.sources.scans.read import read_scan_bytes
 
-    contract = InputContract(TwoThetaGrid(), Radiation.parse("CuKa"), True)
+    contract = ScanContract(TwoThetaGrid(), Radiation.parse("CuKa"), True)
     name = "precursor_mixture/TiO2_0p4009-ZnO_0p6010--8min.xrdml"
     with zipfile.ZipFile(test_data / "experimental/dara_xrdml.zip") as archive:
         (pattern,) = read_scan_bytes(archive.read(name), name)

@@ -8,7 +8,7 @@ from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SourceError
 from pxrdbench.prediction.lines import add_second_line, strip_second_line
 from pxrdbench.prediction.prepare import (
-    InputContract,
+    ScanContract,
     find_baseline,
     prepare_scan,
 )
@@ -17,8 +17,8 @@ from pxrdbench.sources.scans.read import make_pattern
 
 GRID = TwoThetaGrid()
 CU, CU1, MO = (Radiation.parse(name) for name in ("CuKa", "CuKa1", "MoKa"))
-WITH = InputContract(GRID, CU, has_background=True)
-WITHOUT = InputContract(GRID, CU, has_background=False)
+WITH = ScanContract(GRID, CU, has_background=True)
+WITHOUT = ScanContract(GRID, CU, has_background=False)
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +28,9 @@ def crystals():
 
 def test_contract_comes_from_the_training():
     names = ("SpectralLines", "AmorphousHumps", "CountingNoise")
-    assert InputContract.of(GRID, CU1, names) == WITH
-    assert InputContract.of(GRID, CU1, ()) == InputContract(GRID, CU1, False)
-    mo = InputContract.of(GRID, Radiation.parse("MoKa1"), ("SpectralLines",))
+    assert ScanContract.of(GRID, CU1, names) == WITH
+    assert ScanContract.of(GRID, CU1, ()) == ScanContract(GRID, CU1, False)
+    mo = ScanContract.of(GRID, Radiation.parse("MoKa1"), ("SpectralLines",))
     assert mo.radiation.name == "MoKa"
 
 

@@ -13,7 +13,7 @@ from small_track import make_track
 
 from pxrdbench.errors import EvaluationError, SplitError
 from pxrdbench.studies.leakage import (
-    TrainingSource,
+    AuditedSource,
     audit_pair,
     compare_recognition,
     find_recognised,
@@ -41,7 +41,7 @@ ELEMENTS = st.sampled_from(["H", "O", "Na", "Cl", "Ti", "Fe", "B", "C", "Co"])
 
 
 def as_source(track, name="some", peaks=True):
-    return TrainingSource(
+    return AuditedSource(
         name=name,
         ids=track.ids,
         space_group=track.space_group,

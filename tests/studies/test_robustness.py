@@ -10,7 +10,7 @@ from pxrdbench.crystal.generator.draw import draw_crystals
 from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.diffraction.pattern import Radiation
 from pxrdbench.errors import EvaluationError
-from pxrdbench.studies.crystals import RealCrystals, load_real_crystals
+from pxrdbench.studies.crystals import StudyCrystals, load_real_crystals
 from pxrdbench.studies.effect_levels import CRYSTAL_CURVES, PEAK_CURVES
 from pxrdbench.studies.randomisation import VARIANTS, study_randomisation
 from pxrdbench.studies.robustness import (
@@ -134,7 +134,7 @@ def test_the_page_shows_every_curve_and_loads_nothing(result, tmp_path):
 def synthetic():
     crystals = draw_crystals(load_prior("open-v0"), seed=9, start=0, count=40)
     names = tuple(f"c{i}" for i in range(40))
-    return RealCrystals(
+    return StudyCrystals(
         crystals, names, tuple(f"t{i // 2}" for i in range(40)), np.full(40, 50.0)
     )
 

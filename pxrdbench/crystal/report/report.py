@@ -118,7 +118,7 @@ class Distance:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PriorComparison:
     """How far two sets of crystals are apart.
 
     Attributes:
@@ -142,7 +142,7 @@ class Comparison:
 
 def compare_crystals(
     first: CrystalBatch, second: CrystalBatch, n_outside: int = 0
-) -> Comparison:
+) -> PriorComparison:
     """Compare two sets of crystals by their descriptors.
 
     Args:
@@ -179,7 +179,7 @@ def compare_crystals(
         len(first) + len(second)
     )
     variance = mixed * (1.0 - mixed) * (1.0 / len(first) + 1.0 / len(second))
-    return Comparison(
+    return PriorComparison(
         len(first),
         len(second),
         n_outside,
@@ -212,7 +212,7 @@ def compare_to_crystals(
     count: int = N_DRAWN,
     seed: int = 0,
     preset: str = "default",
-) -> Comparison:
+) -> PriorComparison:
     """Compare what a prior generates with real crystals.
 
     Args:
@@ -233,7 +233,7 @@ def compare_to_crystals(
 
 def compare_priors(
     first: Prior, second: Prior, *, count: int = N_DRAWN, seed: int = 0
-) -> Comparison:
+) -> PriorComparison:
     """Compare what two priors generate.
 
     Args:

@@ -31,7 +31,7 @@ _TRACK = "open/structure-type"
 
 
 @dataclass(frozen=True)
-class ExportReport:
+class OnnxReport:
     """How well an exported model agrees with the one it was made of.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Exported(nn.Module):
 
 def export_onnx(
     checkpoint: str | Path, out: Path, n_patterns: int = 1000, *, check: bool = True
-) -> ExportReport:
+) -> OnnxReport:
     """Write a checkpoint as ONNX, and compare the two on patterns of real crystals.
 
     Args:
@@ -191,10 +191,10 @@ def _compare(
     found: Float32[np.ndarray, "batch classes"],
     space_group: np.ndarray,
     classes: tuple[int, ...],
-) -> ExportReport:
+) -> OnnxReport:
     label = label_of(space_group, classes)
     first, other = expected.argmax(1), found.argmax(1)
-    return ExportReport(
+    return OnnxReport(
         path=out,
         n_bytes=part.stat().st_size,
         n_patterns=len(expected),

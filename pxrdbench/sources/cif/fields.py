@@ -2,8 +2,8 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
+from pxrdbench.crystal.cif_reader.text import CifTags
 from pxrdbench.sources.labels.type_names import canonical_structure_type
 
 # Both layouts of the ICSD, and the names that other databases use.
@@ -48,30 +48,49 @@ class CifFields:
         return "ICSD" in held and not ({"COD", "AMCSD"} & set(held))
 
 
-def read_fields(block: Any, name: str = "") -> CifFields:
+# A licence mark counts whatever else is broken in the block: it is looked for in the
+# raw text.
+_CODE = re.compile(
+    r"(?im)^\s*(_database_code_ICSD|_cod_database_code|_database_code_COD|"
+    r"_database_code_amcsd)\s+['\"]?(\w+)"
+)
+_NAME = re.compile(r"(?im)^\s*data_(\d+)-ICSD\b")
+
+
+def find_codes(text: str, name: str = "") -> tuple[tuple[str, str], ...]:
+    """Databases that a block says it is from, and its codes, from the raw text."""
+    codes = {}
+    of_name = re.fullmatch(r"(\d+)-ICSD", name, re.IGNORECASE) or _NAME.search(text)
+    if of_name:
+        codes["ICSD"] = of_name[1]
+    by_tag = {tag.lower(): base for base, tags in _CODE_TAGS.items() for tag in tags}
+    for tag, code in _CODE.findall(text):
+        codes.setdefault(by_tag[tag.lower()], code)
+    return tuple(codes.items())
+
+
+def read_fields(tags: CifTags, text: str = "", name: str = "") -> CifFields:
     """Read what a block says of itself.
 
     Args:
-        block: A ``gemmi.cif.Block``, or None.
+        tags: Of the block; none if it could not be parsed.
+        text: Of the block, as it is: licence marks count whatever is broken.
         name: Of the data block; the ICSD's say what they are.
     """
-    codes = {}
-    of_name = re.fullmatch(r"(\d+)-ICSD", name, re.IGNORECASE)
-    if of_name:
-        codes["ICSD"] = of_name[1]
-    if block is None:
-        return CifFields(codes=tuple(codes.items()))
-    for database, tags in _CODE_TAGS.items():
-        code = _first(block, tags)
+    codes = dict(find_codes(text, name))
+    for database, names in _CODE_TAGS.items():
+        code = tags.first(*(tag.lower() for tag in names))
         if code:
             codes[database] = code
-    year = re.search(r"\b(1[89]\d\d|20\d\d)\b", _first(block, _YEAR_TAGS))
+    year = re.search(
+        r"\b(1[89]\d\d|20\d\d)\b", tags.first(*(tag.lower() for tag in _YEAR_TAGS))
+    )
     return CifFields(
-        space_group=_space_group(block),
+        space_group=_space_group(tags),
         structure_type=canonical_structure_type(
-            _first(block, ("_chemical_name_structure_type",))
+            tags.first("_chemical_name_structure_type")
         ),
-        formula=" ".join(_first(block, ("_chemical_formula_sum",)).split()),
+        formula=" ".join(tags.first("_chemical_formula_sum").split()),
         year=int(year[1]) if year else 0,
         codes=tuple(codes.items()),
     )
@@ -95,31 +114,19 @@ def find_symbol_group(symbol: str) -> int:
     return int(found.number) if found else 0
 
 
-def _space_group(block: Any) -> int:
+def _space_group(tags: CifTags) -> int:
     import gemmi
 
-    number = _first(block, _NUMBER_TAGS)
+    number = tags.first(*(tag.lower() for tag in _NUMBER_TAGS))
     if number.isdigit() and 1 <= int(number) <= 230:
         return int(number)
     for tag in _SYMBOL_TAGS:
-        found = find_symbol_group(_first(block, (tag,)))
+        found = find_symbol_group(tags.first(tag.lower()))
         if found:
             return found
-    hall = _first(block, _HALL_TAGS)
+    hall = tags.first(*(tag.lower() for tag in _HALL_TAGS))
     try:
         of_hall = gemmi.find_spacegroup_by_ops(gemmi.symops_from_hall(hall))
     except (RuntimeError, ValueError):
         return 0
     return int(of_hall.number) if hall and of_hall is not None else 0
-
-
-def _first(block: Any, tags: tuple[str, ...]) -> str:
-    """First value of the first of these tags that has one."""
-    import gemmi
-
-    for tag in tags:
-        for value in block.find_values(tag):
-            text = gemmi.cif.as_string(value).strip()
-            if text not in ("", "?", "."):
-                return str(text)
-    return ""

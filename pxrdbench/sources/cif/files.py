@@ -5,7 +5,6 @@ fails; spglib then finds the symmetry of what was read. An entry that cannot be 
 is left out with its reason, and costs nothing but itself.
 """
 
-import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -13,20 +12,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from pxrdbench.crystal.cif_reader.read import MAX_BYTES
+from pxrdbench.crystal.cif_reader.text import decode_text
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, join_crystals
 from pxrdbench.errors import SourceError
 from pxrdbench.sources.account import Progress, ReadReport
-from pxrdbench.sources.cif.blocks import (
-    Outcome,
-    load_readers,
-    read_block,
-    split_blocks,
-)
+from pxrdbench.sources.cif.blocks import Outcome, load_readers, read_entries
+from pxrdbench.sources.cif.fields import CifFields, find_codes
 from pxrdbench.sources.guarded import Lost, run_guarded
 from pxrdbench.sources.labels.structure_type import SYMPREC
 
-# A larger file holds measured reflections or an attack, hardly a crystal.
-MAX_BYTES = 20_000_000
 # Crystals are packed in groups of this size, so that memory stays flat.
 _PACK = 1000
 
@@ -163,10 +158,6 @@ def find_cifs(
     return places
 
 
-_ICSD = re.compile(r"(?im)^data_\d+-ICSD\b|^_database_code_ICSD\s+['\"]?\d")
-_OPEN = re.compile(r"(?im)^_(?:cod_database_code|database_code_amcsd)\s+['\"]?\d")
-
-
 def find_licensed(paths: str | Path | Sequence[str | Path]) -> str:
     """Name the first file that says it is an entry of the ICSD; "" if none does.
 
@@ -177,7 +168,7 @@ def find_licensed(paths: str | Path | Sequence[str | Path]) -> str:
             text = read_text(file, member)
         except (OSError, zipfile.BadZipFile, RuntimeError, SourceError):
             continue  # whoever reads it in earnest will say why it cannot be read
-        if _ICSD.search(text) and not _OPEN.search(text):
+        if CifFields(codes=find_codes(text)).is_licensed:
             return name
     return ""
 
@@ -210,12 +201,7 @@ def _read_place(task: tuple[str, str, float]) -> list[tuple[str, Outcome]]:
         return [("", f"the file cannot be read: {error}")]
     except SourceError as error:
         return [("", str(error))]
-    entries = [
-        (name, read_block(block, symprec))
-        for name, block in split_blocks(text)
-        if "_atom_site" in block.lower()
-    ]
-    return entries or [("", "no atoms")]
+    return read_entries(text, symprec) or [("", "no atoms")]
 
 
 def read_text(file: str, member: str = "") -> str:
@@ -232,7 +218,7 @@ def read_text(file: str, member: str = "") -> str:
             data = stream.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise SourceError(f"the file is larger than {MAX_BYTES // 10**6} MB")
-    return data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+    return decode_text(data)
 
 
 @lru_cache(maxsize=1)

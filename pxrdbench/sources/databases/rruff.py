@@ -25,8 +25,8 @@ from typing import Literal
 
 import numpy as np
 
+from pxrdbench.crystal.symmetry.symbols import find_space_group
 from pxrdbench.errors import SourceError
-from pxrdbench.sources.labels.space_group_symbols import find_space_group
 from pxrdbench.sources.scans.pattern import find_radiation, read_number
 from pxrdbench.sources.scans.read import MeasuredPattern, read_scan_bytes
 

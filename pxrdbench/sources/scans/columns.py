@@ -1,4 +1,8 @@
-"""Scans as columns of text: xy, xye, csv, tsv, and RRUFF's own dialect of it."""
+"""Scans as columns of text: xy, xye, csv, tsv, and RRUFF's own dialect of it.
+
+A column is an angle only if something says so: its name, a line of the header, or that
+there is no name at all and the first of two columns is one by custom.
+"""
 
 import csv
 import re
@@ -12,27 +16,41 @@ from pxrdbench.errors import SourceError
 from pxrdbench.sources.scans.pattern import (
     MAX_POINTS,
     MeasuredPattern,
-    find_radiation,
     make_pattern,
 )
+from pxrdbench.sources.scans.quantity import (
+    INTENSITY,
+    SIGMA,
+    TWO_THETA,
+    Quantity,
+    is_of_peaks,
+    read_quantity,
+    to_two_theta,
+    undo_transform,
+)
+from pxrdbench.sources.scans.stated_radiation import find_stated_radiation
 
 # Lines that say nothing of the scan itself.
 _COMMENT = ("#", "!", ";", "'", "/*", "//", "*", "%", "$")
 _MAX_HEADER_LINES = 500
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?")
-_DECIMAL_COMMA = re.compile(r"[-+]?(\d+(,\d*)?|,\d+)([eE][-+]?\d+)?")
-_ANGLE = re.compile(r"(2|two)[\s_*-]*(theta|th|θ)|tth|angle|°2|deg|^x$|2θ", re.I)
-_COUNTS = re.compile(r"int|count|cps|^y$|^i$|obs", re.I)
-_SIGMA = re.compile(r"sig|^s\.?u\.?$|esd|err|unc|^e$", re.I)
-_NO_ANGLE = re.compile(
-    r"^(d|q|d[\s_-]*spac\w*|q\w*|time|energy|wavelength|channel)\b", re.I
+_DECIMAL_COMMA = re.compile(r"[-+]?(\d+(,\d*)?|,\d+)([eEdD][-+]?\d+)?")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
+_GROUPED_POINT = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")
+# `# unit = q_A^-1`, `x-axis: Q [1/A]`, PDFgetX3's `dataformat = QA`.
+_AXIS_LINE = re.compile(
+    r"[#!;%*/\s]*(?:x?[\s_-]*(?:unit|axis|label)s?|abscissa|data[\s_-]*format|"
+    r"scan[\s_-]*unit)\w*\s*[:=]\s*(.+)",
+    re.I,
 )
-_WAVELENGTH = re.compile(
-    r"(?:wave\s*-?_?length|lambda|λ)[^\d\n]{0,24}?(\d*\.\d+)", re.IGNORECASE
+# FIT2D's second line, alone: `2-Theta Angle (Degrees)`, `Radial Distance (mm)`.
+_AXIS_ALONE = re.compile(
+    r"(?:2[\s_-]*th(?:eta)?(?:[\s_-]*angle)?|q|radial[\s_-]*distance|d[\s_-]*spacing|"
+    r"scattering[\s_-]*(?:angle|vector)|momentum[\s_-]*transfer|azimuth\w*)"
+    r"\s*(?:[(\[][^()\[\]]*[)\]])?",
+    re.I,
 )
-_NAMED = re.compile(
-    r"\b(Cu|Mo|Co|Cr|Fe|Ag)[\s_-]*K[\s_-]*(?:α|a|alpha)?[\s_-]*(1|_1)?\b"
-)
+_PLAIN_NAMES = {"x", "y", "z", "x-axis", "y-axis"}
 
 
 @dataclass(frozen=True)
@@ -43,46 +61,123 @@ class _Layout:
     has_decimal_commas: bool
 
     def split(self, line: str) -> list[str]:
-        """The cells of a line; blank ones at its end are dropped."""
-        if self.has_decimal_commas:
-            line = line.replace(",", ".")
-        cells = [cell.strip() for cell in line.split(self.delimiter)]
+        """The cells of a line as plain numbers; blank ones at its end are dropped."""
+        if self.delimiter is not None and '"' in line:
+            raw = next(csv.reader([line], delimiter=self.delimiter), [])
+        else:
+            raw = line.split(self.delimiter)
+        cells = [self._plain(cell.strip().strip("\"'").strip()) for cell in raw]
         while cells and not cells[-1]:
             cells.pop()
         return cells
 
+    def _plain(self, cell: str) -> str:
+        """A number as Python reads it; anything else as it is."""
+        if self.has_decimal_commas:
+            if "." in cell and _GROUPED_POINT.fullmatch(cell):
+                return cell.replace(".", "").replace(",", ".")
+            # "179.5" among decimal commas may be either: no number, so it is refused.
+            if "." in cell and _NUMBER.fullmatch(cell):
+                return f"{cell}?"
+            cell = cell.replace(",", ".")
+        elif "," in cell and _GROUPED.fullmatch(cell):
+            return cell.replace(",", "")
+        if _NUMBER.fullmatch(cell):
+            return cell.replace("D", "E").replace("d", "e")
+        return cell
 
-def read_columns(text: str, name: str, suffix: str) -> tuple[MeasuredPattern, ...]:
+
+def read_columns(
+    text: str, name: str, suffix: str, radiation: Radiation | None = None
+) -> tuple[MeasuredPattern, ...]:
     """Read angles, intensities and perhaps uncertainties from columns.
 
     Args:
         text: Of the file.
         name: For messages.
         suffix: Of the file name; ``.xye`` says that the third column is σ.
+        radiation: Converts Q and d where the file does not say what it was.
 
     Raises:
-        SourceError: If these are no columns of numbers that can be a scan.
+        SourceError: If these are no columns of numbers that can be a scan, or nothing
+            says that one of them can be turned into an angle.
     """
-    lines = text.splitlines()
+    lines = _without_blocks(text.rstrip("\x1a \t\r\n")).splitlines()
     header, start, layout = _find_start(lines, name)
     rows, line_numbers = _read_rows(lines, start, layout, name)
-    names = _find_names(header, layout, len(rows[0]))
-    angle, counts, sigma, warnings = _choose(names, len(rows[0]), suffix, name)
-    metadata = _read_metadata(header)
+    rows, line_numbers, warnings = _drop_count(rows, line_numbers, bool(header))
+    width = len(rows[0])
+    names = _find_names(header, layout, width)
+    _check_width(rows, line_numbers, len(names) or width, layout, name)
+    axis, counts, sigma, said, more = _choose(names, header, width, suffix, name)
+    stated, line = find_stated_radiation(header)
     table = _as_table(rows, line_numbers, name)
-    scans = _split_repeats(table, angle)
-    return tuple(
-        make_pattern(
-            scan[:, angle],
-            scan[:, counts],
-            _find_radiation(header),
-            None if sigma is None else scan[:, sigma],
-            name if len(scans) == 1 else f"{name} (scan {number})",
-            metadata,
-            warnings,
+    _refuse_peaks(names, table[:, axis.place], name)
+    used = stated if stated is not None else radiation
+    scans = _split_repeats(table, axis.place)
+    made = []
+    for number, scan in enumerate(scans, 1):
+        angles = to_two_theta(scan[:, axis.place], axis.quantity, used, name, axis.name)
+        intensity = undo_transform(
+            scan[:, counts.place], counts.quantity.transform, name, counts.name
         )
-        for number, scan in enumerate(scans, 1)
+        # Angles fall where d rises.
+        turn = -1 if _falls(angles, axis.quantity) else 1
+        made.append(
+            make_pattern(
+                angles[::turn],
+                intensity[::turn],
+                stated,
+                None if sigma is None else scan[::turn, sigma],
+                name if len(scans) == 1 else f"{name} (scan {number})",
+                _read_metadata(header),
+                (*warnings, *more),
+                quantity=axis.quantity.kind,
+                unit=axis.quantity.unit,
+                stated={"quantity": said, "radiation": line or "not stated"},
+            )
+        )
+    return tuple(made)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column and what it is."""
+
+    place: int
+    quantity: Quantity
+    name: str
+
+
+def _without_blocks(text: str) -> str:
+    """The text without comments from ``/*`` to ``*/``; lines keep their numbers."""
+    return re.sub(
+        r"/\*.*?\*/",
+        lambda match: "\n".join("# " + x for x in match[0].split("\n")),
+        text,
+        flags=re.DOTALL,
     )
+
+
+def _falls(angles: np.ndarray, quantity: Quantity) -> bool:
+    return (
+        quantity.kind == "d" and len(angles) > 1 and bool((np.diff(angles) < 0).all())
+    )
+
+
+def _refuse_peaks(names: list[str], angles: np.ndarray, name: str) -> None:
+    """Refuse a table of peaks, which is read as a scan with strange steps."""
+    steps = np.diff(angles)
+    if len(steps) < 4 or not (steps > 0.0).all():
+        return
+    usual = float(np.median(steps))
+    n_even = int((np.abs(steps - usual) < 0.1 * usual).sum())
+    is_uneven = n_even < 0.5 * len(steps)
+    if is_uneven and (is_of_peaks(names) or (len(steps) < 300 and usual > 0.3)):
+        raise SourceError(
+            f"{name}: {len(angles)} rows at uneven steps are a list of peaks, not a "
+            "scan; give the measured pattern with all its points"
+        )
 
 
 def _split_repeats(table: np.ndarray, angle: int) -> list[np.ndarray]:
@@ -156,6 +251,10 @@ def _is_number(cell: str) -> bool:
     return bool(_NUMBER.fullmatch(cell)) or cell.lower().lstrip("+-") in _NOT_FINITE
 
 
+def _first_cell(cells: list[str]) -> str:
+    return cells[0] if cells else ""
+
+
 _NOT_FINITE = {"nan", "inf", "infinity"}
 
 
@@ -174,7 +273,7 @@ def _read_rows(
                 break
             continue
         cells = layout.split(line)
-        if len(cells) < min(width, 2) or not _is_number(cells[0]):
+        if len(cells) < min(width, 2) or not _is_number(_first_cell(cells)):
             raise SourceError(
                 f"{name}: line {number + 1} reads {_show(line)} where an angle and an "
                 "intensity are expected"
@@ -189,62 +288,169 @@ def _read_rows(
     return rows, numbers
 
 
+def _drop_count(
+    rows: list[list[str]], numbers: list[int], has_header: bool
+) -> tuple[list[list[str]], list[int], tuple[str, ...]]:
+    """Drop a first line of whole numbers that belongs to the header, as FIT2D's."""
+    if not has_header or len(rows) < 6:
+        return rows, numbers, ()
+    first, rest = rows[0][:2], [row[0] for row in rows[1:6]]
+    if not all(re.fullmatch(r"[-+]?\d+", cell) for cell in first):
+        return rows, numbers, ()
+    if not all("." in cell or "e" in cell.lower() for cell in rest):
+        return rows, numbers, ()
+    try:
+        values = np.array([rows[0][0], *rest], np.float64)
+    except ValueError:
+        return rows, numbers, ()
+    steps = np.diff(values)
+    if abs(steps[0]) > 5.0 * abs(float(np.median(steps[1:]))):
+        said = f"Line {numbers[0]} ({' '.join(first)}) is taken for the header's."
+        return rows[1:], numbers[1:], (said,)
+    return rows, numbers, ()
+
+
+def _check_width(
+    rows: list[list[str]], numbers: list[int], width: int, layout: _Layout, name: str
+) -> None:
+    """Refuse rows with more cells than there are columns: 1,174 is one number."""
+    for cells, number in zip(rows, numbers, strict=True):
+        if len(cells) > width and any(_is_number(cell) for cell in cells[width:]):
+            hint = (
+                "; write numbers without separators of thousands"
+                if layout.delimiter == ","
+                else ""
+            )
+            raise SourceError(
+                f"{name}: line {number} has {len(cells)} columns where the first has "
+                f"{width}{hint}"
+            )
+
+
 def _find_names(header: list[str], layout: _Layout, width: int) -> list[str]:
-    """Names of the columns, from the last header line that has as many."""
-    for line in reversed(header[-3:]):
-        bare = line.lstrip("#!;%*/ ")
+    """Names of the columns: the last header line that names one that is known."""
+    for line in reversed(header):
+        bare = re.sub(r"^[#!;%*/\s]+(?:L\s+)?", "", line)
         for cut in dict.fromkeys((layout.delimiter, ",", ";", "\t", None)):
             if cut is None:
-                choices = [re.split(r"\s{2,}|\t", bare), bare.split()]
+                choices = [re.split(r"\s{2,}|\t", bare.strip()), bare.split()]
             else:
                 choices = [next(csv.reader([bare], delimiter=cut), [])]
             for cells in choices:
-                names = [cell.strip().strip("\"'") for cell in cells]
-                if len(names) == width and all(
-                    re.search(r"[^\W\d]|°", name) for name in names
-                ):
+                names = [cell.strip().strip("\"'").strip() for cell in cells]
+                while len(names) > width and not names[-1]:
+                    names.pop()
+                if len(names) == width and _are_names(names):
                     return names
     return []
 
 
+def _are_names(names: list[str]) -> bool:
+    """Whether cells are names of columns, one of which is known at least."""
+    if any(_is_number(name) for name in names) or not any(names[1:]):
+        return False
+    if not all(re.search(r"[^\W\d]|°|√", name) for name in names[1:]):
+        return False
+    known = [read_quantity(name) for name in names]
+    if any(re.search(r"[:=]", name) for name in names):
+        return all(known)
+    if {name.lower() for name in names} <= _PLAIN_NAMES:
+        return False
+    # "Sample intensity" as a title of two words: the known one must be short.
+    return any(
+        quantity is not None and len(name.split()) <= 6
+        for quantity, name in zip(known, names, strict=True)
+    )
+
+
 def _choose(
-    names: list[str], width: int, suffix: str, name: str
-) -> tuple[int, int, int | None, tuple[str, ...]]:
-    """Columns of angle, intensity and uncertainty (or None), and warnings."""
+    names: list[str], header: list[str], width: int, suffix: str, name: str
+) -> tuple[_Column, _Column, int | None, str, tuple[str, ...]]:
+    """Columns of the axis, the intensity and σ (or None), who says so, warnings."""
     if not names:
+        quantity, said = _find_axis(header)
+        counts = _Column(1, _find_transform(header), "the second column")
+        column = _Column(0, quantity, said.removeprefix("the line ").strip("'"))
+        if not said:
+            said = "assumed: columns without names, the first is 2θ by custom"
         if width == 2 or suffix == ".xye":
-            return 0, 1, 2 if width > 2 else None, ()
-        return (
-            0,
-            1,
-            None,
-            (
-                f"There are {width} columns without names: the first is taken for the "
-                "angle, the second for the intensity.",
-            ),
+            return column, counts, 2 if width > 2 else None, said, ()
+        warning = (
+            f"There are {width} columns without names: the first is taken for the "
+            "angle, the second for the intensity."
         )
-    angle = _first(names, _ANGLE)
-    if angle is None:
-        if _NO_ANGLE.search(names[0]):
+        return column, counts, None, said, (warning,)
+    known = [read_quantity(text) for text in names]
+    place = next(
+        (i for i, q in enumerate(known) if q is not None and q.kind == TWO_THETA), None
+    )
+    if place is None:
+        place = next(
+            (
+                i
+                for i, q in enumerate(known)
+                if q is not None and q.kind not in (INTENSITY, SIGMA)
+            ),
+            None,
+        )
+    said = "" if place is None else f"the column {names[place]!r}"
+    if place is None:
+        place = 0
+        # A line of the header may say what a column without a name is.
+        quantity, said = _find_axis(header)
+        if not said and names[0].lower() not in ("", "x"):
             raise SourceError(
                 f"{name}: the columns are named {', '.join(names)[:80]}, none of them "
-                "an angle 2θ; convert the first to degrees 2θ"
+                "an angle 2θ; name the column of angles 2theta"
             )
-        angle = 0
-    others = [i for i in range(min(width, len(names))) if i != angle]
-    sigma = next((i for i in others if _SIGMA.search(names[i])), None)
-    counts = next((i for i in others if _COUNTS.search(names[i]) and i != sigma), None)
-    if counts is None:
-        counts = next((i for i in others if i != sigma), None)
-    if counts is None or max(angle, counts) >= width:
-        raise SourceError(f"{name}: no column of intensities beside {names[angle]!r}")
+        said = said or "assumed: the first column is 2θ by custom"
+    else:
+        quantity = known[place] or Quantity(TWO_THETA, "degrees")
+    others = [i for i in range(min(width, len(names))) if i != place]
+    sigma = next((i for i in others if _is(known[i], SIGMA)), None)
+    counts_at = next((i for i in others if _is(known[i], INTENSITY)), None)
+    if counts_at is None:
+        counts_at = next((i for i in others if i > place and i != sigma), None)
+    if counts_at is None:
+        counts_at = next((i for i in others if i != sigma), None)
+    if counts_at is None or max(place, counts_at) >= width:
+        raise SourceError(f"{name}: no column of intensities beside {names[place]!r}")
     if sigma is None and suffix == ".xye" and width > 2:
         sigma = 2
-    return angle, counts, sigma, ()
+    found = known[counts_at]
+    counts = _Column(
+        counts_at,
+        found if found is not None and found.kind == INTENSITY else Quantity(INTENSITY),
+        names[counts_at],
+    )
+    return _Column(place, quantity, names[place]), counts, sigma, said, ()
 
 
-def _first(names: list[str], pattern: re.Pattern[str]) -> int | None:
-    return next((i for i, n in enumerate(names) if pattern.search(n)), None)
+def _is(quantity: Quantity | None, kind: str) -> bool:
+    return quantity is not None and quantity.kind == kind
+
+
+def _find_axis(header: list[str]) -> tuple[Quantity, str]:
+    """What a line of the header says of the axis, and the line; 2θ if none does."""
+    for line in header:
+        match = _AXIS_LINE.match(line)
+        found = read_quantity(match[1]) if match else None
+        bare = line.lstrip("#!;%*/ ").strip()
+        if found is None and _AXIS_ALONE.fullmatch(bare):
+            found = read_quantity(bare)
+        if found is not None and found.kind not in (INTENSITY, SIGMA):
+            return found, f"the line {line.strip()[:80]!r}"
+    return Quantity(TWO_THETA, "degrees"), ""
+
+
+def _find_transform(header: list[str]) -> Quantity:
+    """Whether a line of its own says that intensities are logarithms or roots."""
+    for line in header:
+        bare = line.lstrip("#!;%*/ ").strip()
+        found = read_quantity(bare) if len(bare.split()) <= 3 else None
+        if found is not None and found.kind == INTENSITY and found.transform:
+            return found
+    return Quantity(INTENSITY)
 
 
 def _as_table(rows: list[list[str]], line_numbers: list[int], name: str) -> np.ndarray:
@@ -288,22 +494,6 @@ def _read_metadata(header: list[str]) -> dict[str, str]:
         if match and match[1] not in metadata:
             metadata[match[1]] = match[2].strip().strip("\"'")[:400]
     return metadata
-
-
-def _find_radiation(header: list[str]) -> Radiation | None:
-    """What the header says of the wavelength or the anode; None if it says nothing."""
-    text = "\n".join(header)
-    for match in _WAVELENGTH.finditer(text):
-        wavelength = float(match[1])
-        rest = text[match.end() : match.end() + 12].lower()
-        if "nm" in rest:
-            wavelength *= 10.0
-        if 0.1 <= wavelength <= 3.0:
-            return find_radiation(wavelength)
-    named = _NAMED.search(text)
-    if named is not None:
-        return Radiation.parse(f"{named[1]}Ka{'1' if named[2] else ''}")
-    return None
 
 
 def _show(text: str) -> str:

@@ -31,6 +31,11 @@ class MeasuredPattern:
         name: Of the file, and of the scan within it if it holds several.
         metadata: What else the file says, as text.
         warnings: One sentence each on what a user should know.
+        quantity: What the file gives along its first axis: ``2theta``, ``Q``, ``d`` …;
+            `two_theta` is converted from it.
+        unit: Of that quantity in the file.
+        stated: Where quantity and radiation come from, by the words "quantity" and
+            "radiation": a line of the file, the format, or "assumed".
     """
 
     two_theta: Float64[np.ndarray, " points"]
@@ -40,10 +45,14 @@ class MeasuredPattern:
     name: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    quantity: str = "2theta"
+    unit: str = "degrees"
+    stated: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
+        object.__setattr__(self, "stated", MappingProxyType(dict(self.stated)))
 
     def __len__(self) -> int:
         return len(self.two_theta)
@@ -62,6 +71,10 @@ def make_pattern(
     name: str = "",
     metadata: Mapping[str, str] | None = None,
     warnings: tuple[str, ...] = (),
+    *,
+    quantity: str = "2theta",
+    unit: str = "degrees",
+    stated: Mapping[str, str] | None = None,
 ) -> MeasuredPattern:
     """Check numbers that somebody else wrote, and make a pattern of them.
 
@@ -85,9 +98,13 @@ def make_pattern(
         if sigma.shape != counts.shape or not np.isfinite(sigma).all():
             sigma = None
             warnings += ("The uncertainties are not one number a point: left out.",)
+    if stated is None:
+        told = "not stated" if radiation is None else "the format"
+        stated = {"quantity": "the format", "radiation": told}
     return MeasuredPattern(
-        angles, counts, radiation, sigma, name, metadata or {}, warnings
-    )
+        angles, counts, radiation, sigma, name, metadata or {}, warnings, quantity,
+        unit, stated,
+    )  # fmt: skip
 
 
 def _as_numbers(values: object, what: str) -> Float64[np.ndarray, " points"]:

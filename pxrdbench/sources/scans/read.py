@@ -1,8 +1,11 @@
 """Scans of powder diffractometers, in the formats that laboratories keep them in.
 
-    xy, xye, txt, csv, tsv   columns; decimal commas; RRUFF's own headers
+    xy, xye, txt, csv, tsv,  columns; decimal commas; RRUFF's own headers; Q, d, theta
+    chi, dat                 and radians are converted, other quantities refused
+    cpi, udf, asc, mdi, dat  counts below a start, a step and a stop
     xrdml                    PANalytical, versions 1.0 to 2.3
-    ras                      Rigaku
+    ras, rasx                Rigaku
+    brml                     Bruker
     uxd, raw (RAW1.01)       Siemens and Bruker
     cif                      pdCIF with a measured profile
     gsas, gda, xra, …        GSAS with constant steps
@@ -17,10 +20,13 @@ import io
 import zlib
 from pathlib import Path
 
+from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import SourceError
 from pxrdbench.sources.scans.bruker import read_bruker_raw
 from pxrdbench.sources.scans.columns import read_columns
 from pxrdbench.sources.scans.grid import resample
+from pxrdbench.sources.scans.layouts import find_layout
+from pxrdbench.sources.scans.packed import read_packed
 from pxrdbench.sources.scans.pattern import (
     MAX_POINTS,
     MeasuredPattern,
@@ -46,7 +52,8 @@ MAX_BYTES = 64_000_000
 # What is looked for in a folder; a file that is named is read whatever its suffix.
 SCAN_SUFFIXES = frozenset(
     {".xy", ".xye", ".txt", ".csv", ".tsv", ".dat", ".xrdml", ".ras", ".uxd", ".cif",
-     ".raw", ".asc", ".chi", ".int", ".xra", ".gsas", ".gda", ".fxye", ".rasx", ".brml",
+     ".raw", ".asc", ".chi", ".cpi", ".udf", ".mdi", ".iq", ".int",
+     ".xra", ".gsas", ".gda", ".fxye", ".rasx", ".brml",
      ".bz2", ".gz"}
 )  # fmt: skip
 
@@ -56,8 +63,6 @@ _REFUSED = (
     (b"RAW_1.0", "Stoe RAW", "WinXPOW exports it as .xy (Raw Data > Export)"),
     (b"RAW2", "Bruker RAW 2", "Bruker's XCH or FILEEXCHANGE converts it to .uxd"),
     (b"RAW ", "Siemens RAW 1", "Bruker's XCH or FILEEXCHANGE converts it to .uxd"),
-    (b"PK\x03\x04", "a zip archive (as .brml, .rasx or .xlsx are)",
-     "export the scan as .xy, or unpack the archive"),
     (b"%PDF", "a PDF", "export the scan as .xy"),
     (b"\x89PNG", "a picture", "export the scan as .xy"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Office file", "save it as .csv"),
@@ -65,11 +70,18 @@ _REFUSED = (
 )  # fmt: skip
 
 
-def read_scan(path: Path | str) -> tuple[MeasuredPattern, ...]:
+def read_scan(
+    path: Path | str, radiation: str | float | Radiation | None = None
+) -> tuple[MeasuredPattern, ...]:
     """Read all scans of a file.
+
+    What the file gives along its first axis, in which unit, and where that and the
+    radiation come from, is in the patterns' ``quantity``, ``unit`` and ``stated``.
 
     Args:
         path: Of the file; see the head of this module for what is read.
+        radiation: Turns Q, s and d into 2θ where the file does not tell; it is not
+            taken for what the file says.
 
     Returns:
         One pattern for each scan or range, at least one.
@@ -93,15 +105,18 @@ def read_scan(path: Path | str) -> tuple[MeasuredPattern, ...]:
         raise SourceError(f"{path}: this is a folder; name a file in it") from None
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror or error}") from None
-    return read_scan_bytes(data, path.name)
+    return read_scan_bytes(data, path.name, radiation)
 
 
-def read_scan_bytes(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
+def read_scan_bytes(
+    data: bytes, name: str, radiation: str | float | Radiation | None = None
+) -> tuple[MeasuredPattern, ...]:
     """Read all scans of a file that is in memory.
 
     Args:
         data: What the file holds.
         name: Its name, for messages and as the patterns' name.
+        radiation: See `read_scan`.
 
     Raises:
         SourceError: If it cannot be read.
@@ -115,6 +130,8 @@ def read_scan_bytes(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
     for start, kind, remedy in _REFUSED:
         if data.startswith(start):
             raise SourceError(f"{name}: {kind}, which is not read; {remedy}")
+    if data.startswith(b"PK\x03\x04"):
+        return read_packed(data, name)
     head = data[:4096]
     if b"<" in head and (b"<?xml" in head or b"<xrdMeasurements" in head):
         return read_xrdml(data, name)
@@ -130,7 +147,11 @@ def read_scan_bytes(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
         return read_gsas(text, name)
     if suffix == ".cif" or "\n_pd_" in top or top.lstrip().startswith("data_"):
         return read_pdcif(text, name)
-    return read_columns(text, name, suffix)
+    layout = find_layout(text)
+    if layout is not None:
+        return layout(text, name)
+    given = None if radiation is None else Radiation.parse(radiation)
+    return read_columns(text, name, suffix, given)
 
 
 def find_scans(path: Path | str) -> list[Path]:
@@ -192,5 +213,8 @@ def _decode(data: bytes, name: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        # Every byte is a letter in this one; headers may come out odd, numbers not.
-        return data.decode("latin-1")
+        # Every byte is a letter in these; headers may come out odd, numbers not.
+        try:
+            return data.decode("cp1252")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")

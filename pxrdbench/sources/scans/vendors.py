@@ -175,10 +175,14 @@ def read_gsas(text: str, name: str) -> tuple[MeasuredPattern, ...]:
         words = lines[start].split()
         stop = starts[position + 1] if position + 1 < len(starts) else len(lines)
         kind = words[9] if len(words) > 9 else "STD"
-        if len(words) < 7 or words[4] != "CONST" or kind not in {"STD", "ESD", "FXYE"}:
+        if (
+            len(words) < 7
+            or words[4] not in {"CONST", "CONS"}
+            or kind not in {"STD", "ESD", "FXYE", "FXY"}
+        ):
             raise SourceError(
                 f"{name}: a bank of kind {' '.join([*words[4:5], kind])!r}; read are "
-                "CONST with STD, ESD or FXYE (convert time of flight to another file)"
+                "CONST with STD, ESD, FXY or FXYE (convert time of flight first)"
             )
         result.append(_make_bank(words, kind, lines[start + 1 : stop], name))
     if not result:
@@ -197,12 +201,13 @@ def _make_bank(
         ) from None
     if not MAX_POINTS >= count > 0:
         raise SourceError(f"{name}: {count:,} points; 1 to {MAX_POINTS:,} are read")
-    if kind == "FXYE":
+    if kind in {"FXYE", "FXY"}:
         table = _as_table([line.split() for line in lines if line.strip()], name)
         table = table[:count]
-        if table.shape[1] < 3:
-            raise SourceError(f"{name}: fewer than three columns of kind FXYE")
-        return make_pattern(table[:, 0] / 100, table[:, 1], None, table[:, 2], name)
+        if table.shape[1] < len(kind) - 1:
+            raise SourceError(f"{name}: fewer columns than kind {kind} has")
+        sigma = table[:, 2] if kind == "FXYE" else None
+        return make_pattern(table[:, 0] / 100, table[:, 1], None, sigma, name)
     cells = [
         line[column : column + 8]
         for line in lines

@@ -54,7 +54,7 @@ def read_xrdml(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
     return tuple(
         MeasuredPattern(
             s.two_theta, s.intensity, s.radiation, None,
-            f"{name} (scan {number})", s.metadata, s.warnings,
+            f"{name} (scan {number})", s.metadata, s.warnings, stated=s.stated,
         )
         for number, s in enumerate(scans, 1)
     )  # fmt: skip

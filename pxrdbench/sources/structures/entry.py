@@ -7,15 +7,15 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from pxrdbench.crystal.cif_reader.read import names_symmetry_elsewhere, read_block
+from pxrdbench.crystal.cif_reader.text import split_blocks
 from pxrdbench.crystal.structure import Crystal
 from pxrdbench.errors import SourceError
-from pxrdbench.sources.cif.blocks import read_repaired, split_blocks
 from pxrdbench.sources.cif.fields import CifFields, read_fields
 from pxrdbench.sources.cif.files import read_text
-from pxrdbench.sources.cif.repair import repair_block
 from pxrdbench.sources.labels.structure_type import (
     crystal_prototype,
     letter_multiplicities,
@@ -37,6 +37,7 @@ class ImportEntry:
         anonymous_formula: The same with letters for the elements.
         n_sites: Rows of the atom table that have a place.
         left_out: Atoms without a place that were left out.
+        notes: How the file was understood where it does not say so itself.
     """
 
     block: str
@@ -49,6 +50,7 @@ class ImportEntry:
     anonymous_formula: str
     n_sites: int
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def is_disordered(self) -> bool:
@@ -120,10 +122,11 @@ def _read_file(task: CifTask) -> Sequence[ImportEntry | ImportFailure]:
     except SourceError as error:
         return [ImportFailure("", CifFields(), str(error))]
     blocks = split_blocks(text)
+    elsewhere = names_symmetry_elsewhere(blocks)
     if task.last >= 0:
         blocks = blocks[task.first : task.last]
     made = [
-        _read_block(name, block, task.symprec)
+        _read_block(name, block, task.symprec, elsewhere)
         for name, block in blocks
         if "_atom_site" in block.lower()
     ]
@@ -132,10 +135,11 @@ def _read_file(task: CifTask) -> Sequence[ImportEntry | ImportFailure]:
     return [ImportFailure("", CifFields(), "no atoms")]
 
 
-def _read_block(name: str, text: str, symprec: float) -> ImportEntry | ImportFailure:
-    repaired = repair_block(text)
-    fields = read_fields(repaired.block, name)
-    read = read_repaired(repaired, symprec)
+def _read_block(
+    name: str, text: str, symprec: float, elsewhere: bool = False
+) -> ImportEntry | ImportFailure:
+    read = read_block(text, symprec, symmetry_elsewhere=elsewhere)
+    fields = read_fields(read.tags, text, name)
     if read.crystal is None:
         return ImportFailure(name, fields, read.failure)
     formula, anonymous = crystal_formula(read.crystal)
@@ -148,24 +152,24 @@ def _read_block(name: str, text: str, symprec: float) -> ImportEntry | ImportFai
         prototype=_prototype(read.crystal),
         formula=formula,
         anonymous_formula=anonymous,
-        n_sites=repaired.n_rows or len(read.crystal.sites),
-        left_out=repaired.left_out,
+        n_sites=read.n_rows,
+        left_out=read.left_out,
+        notes=read.notes,
     )
 
 
 def _read_row(task: RowTask) -> Sequence[ImportEntry | ImportFailure]:
+    if task.cif:
+        return [_read_row_cif(task)]
     from pymatgen.core import Lattice, Structure
 
     fields = CifFields(space_group=task.space_group, year=task.year)
     try:
-        if task.cif:
-            structure = Structure.from_str(task.cif, fmt="cif", primitive=False)
-        else:
-            structure = Structure(
-                Lattice.from_parameters(*task.cell),
-                task.elements,
-                [task.fract[at : at + 3] for at in range(0, len(task.fract), 3)],
-            )
+        structure = Structure(
+            Lattice.from_parameters(*task.cell),
+            task.elements,
+            [task.fract[at : at + 3] for at in range(0, len(task.fract), 3)],
+        )
         crystal = Crystal.from_pymatgen(structure, task.symprec)
         formula, anonymous = crystal_formula(crystal)
     except Exception as error:  # one bad row must not cost the others
@@ -185,6 +189,25 @@ def _read_row(task: RowTask) -> Sequence[ImportEntry | ImportFailure]:
             left_out=(),
         )
     ]
+
+
+def _read_row_cif(task: RowTask) -> ImportEntry | ImportFailure:
+    """The text of a CIF in a table, read as any other; the table's group and year."""
+    blocks = [block for _, block in split_blocks(task.cif) if "_atom_site" in block]
+    if len(blocks) != 1:
+        fields = CifFields(space_group=task.space_group, year=task.year)
+        found = f"{len(blocks)} data blocks with atoms"
+        return ImportFailure("", fields, f"the row is no crystal: {found}")
+    entry = _read_block("", blocks[0], task.symprec)
+    fields = replace(
+        entry.fields,
+        space_group=task.space_group or entry.fields.space_group,
+        year=task.year or entry.fields.year,
+    )
+    if isinstance(entry, ImportFailure):
+        message = f"the row is no crystal: {entry.message}"
+        return replace(entry, fields=fields, message=message)
+    return replace(entry, fields=fields, n_sites=len(entry.crystal.sites))
 
 
 def _prototype(crystal: Crystal) -> str:

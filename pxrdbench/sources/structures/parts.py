@@ -155,6 +155,7 @@ def _describe(
         "n_sites": outcome.n_sites,
         "year": fields.year,
         "left_out": " ".join(outcome.left_out),
+        "notes": "; ".join(outcome.notes),
         "reader": outcome.reader,
         "licensed": fields.is_licensed or naming.kind == "icsd",
     }
@@ -181,6 +182,7 @@ def _schema() -> Any:
             ("n_sites", pa.int32()),
             ("year", pa.int16()),
             ("left_out", pa.string()),
+            ("notes", pa.string()),
             ("reader", pa.string()),
             ("licensed", pa.bool_()),
         ]

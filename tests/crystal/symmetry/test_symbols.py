@@ -6,7 +6,7 @@ import pytest
 import spglib
 
 from pxrdbench.sources.labels import space_group_symbols
-from pxrdbench.sources.labels.space_group_symbols import find_space_group
+from pxrdbench.crystal.symmetry.symbols import find_space_group
 
 BY_HAND = {
     "C-1": 2, "A -1": 2, "F-1": 2, "P1": 1, "C1": 1, "P2_1": 4, "P2_1/n": 14,

@@ -11,7 +11,7 @@ import numpy as np
 from pxrdbench.crystal.structure import Crystal, Site
 from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
 
-GOLDEN = Path(__file__).parents[1] / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 # Groups with two origins in the International Tables: ours is the second.
 _TWO_ORIGINS = {
     48, 50, 59, 68, 70, 85, 86, 88, 125, 126, 129, 130, 133, 134, 137, 138, 141, 142,

@@ -1,0 +1,322 @@
+"""The indexer as one kernel: from lines to ranked lattices, for many lists at once."""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pxrdbench.indexing.lattices import (
+    AP,
+    CF,
+    CI,
+    CP,
+    HP,
+    HR,
+    MC,
+    MP,
+    OC,
+    OF,
+    OI,
+    OP,
+    TI,
+    TP,
+    TWO_FOLDS,
+)
+from pxrdbench.indexing.ranking import rank_pool, row_volume
+from pxrdbench.indexing.search import (
+    COARSE,
+    CUBIC_SUMS,
+    FINE,
+    POOL,
+    SUBLATTICES,
+    SUPERLATTICES,
+    close_pool,
+    fill_table,
+    search_cubic,
+)
+from pxrdbench.indexing.zones import (
+    VOTES,
+    ZONES,
+    find_zones,
+    is_good,
+    pair_zones,
+    stack_uniaxial,
+    stack_zones,
+)
+
+LINES = 32  # lines that a search looks at: the first ones
+FIRST_LINES = 8  # of which all but SPARE must be explained before more are looked at
+SPARE = 2
+# Half a tolerance of clean lines [degrees]: what lattices from a few lines are off.
+LEAST_TOLERANCE = 0.006
+# Positions are never better than this [degrees]: simulated cells and blends that no
+# one resolves; without it noise in the seventh figure decides about symmetry.
+LEAST_ERROR = 3e-4
+TOLERANCE = 3.0  # in standard errors
+# The same of measured ones: the nearest zero shift of the search is up to 0.02 off, and
+# what a zero shift doesn't explain (displacement, transparency) stays.
+NOISY_TOLERANCE = 0.02
+NOISY_ERROR = 0.004
+TOO_FOREIGN = 0.25  # lines that are foreign so probably aren't looked at
+# Zero shifts of measured scans that are searched [degrees], the likeliest first: of 62
+# scans of RRUFF they were -0.08 to 0.14, most above zero.
+SHIFTS = np.array([0.03, 0.07, -0.01, 0.11, -0.05, 0.15, -0.09])
+ZERO_SPREAD = 0.08
+HIDDEN = 0.4  # of a line's width: nearer ones can't be seen beside it
+LATTICES_RANKED = 16
+SYSTEMS = {
+    "triclinic": (AP,),
+    "monoclinic": (MP, MC),
+    "orthorhombic": (OP, OC, OI, OF),
+    "tetragonal": (TP, TI),
+    "trigonal": (HP, HR),
+    "hexagonal": (HP,),
+    "cubic": (CP, CI, CF),
+}
+
+
+@njit(cache=True, nogil=True)
+def index_at_shift(
+    two_theta,
+    error,
+    fwhm,
+    foreign,
+    wavelength,
+    shift,
+    first_angle,
+    least_det,
+    allowed,
+    noisy,
+    results,
+):
+    """Search, refine and rank the lattices of lines at one zero shift.
+
+    Args:
+        two_theta: Lines, ascending [degrees].
+        error: Their standard errors [degrees].
+        fwhm: Their full widths at half maximum [degrees].
+        foreign: Probability that each isn't of this crystal.
+        wavelength: Of the positions [Å].
+        shift: Is subtracted from the angles [degrees].
+        first_angle: Where the scan begins [degrees].
+        least_det: 1 / V² of the largest primitive cell.
+        allowed: Whether each Bravais lattice may be.
+        noisy: Whether the pattern was measured: the zero shift is refined as well.
+        results: Receives lattices, best first, see `ranking.RESULT`.
+
+    Returns:
+        How many lattices there are.
+    """
+    least_tolerance = NOISY_TOLERANCE if noisy else LEAST_TOLERANCE
+    least_error = NOISY_ERROR if noisy else LEAST_ERROR
+    data = np.empty((6, LINES))
+    hidden = np.empty(LINES)
+    n = 0
+    for i in range(len(two_theta)):
+        angle = two_theta[i] - shift
+        if n == LINES or angle <= 0.0 or foreign[i] > TOO_FOREIGN:
+            continue
+        theta = math.radians(0.5 * angle)
+        slope = math.radians(2.0 * math.sin(2.0 * theta) / wavelength**2)
+        data[0, n] = (2.0 * math.sin(theta) / wavelength) ** 2
+        data[3, n] = math.sqrt(error[i] ** 2 + least_error**2) * slope
+        data[4, n] = slope
+        data[1, n] = max(TOLERANCE * data[3, n], least_tolerance * slope)
+        data[5, n] = -math.log(foreign[i])
+        hidden[n] = HIDDEN * fwhm[i] * slope
+        n += 1
+    if n < 3:
+        return 0
+    data = data[:, :n].copy()
+    density = n / data[0, n - 1]
+    for i in range(n):
+        chance = min(1.0, 2 * data[1, i] * density)
+        data[2, i] = max(0.3, -math.log(chance))
+    q_first = (2.0 * math.sin(math.radians(0.5 * first_angle)) / wavelength) ** 2
+    table = np.empty(FINE, np.uint8)
+    scale = fill_table(
+        data[0], data[1], hidden, n, data[0, n - 1] + 1.5 * data[1, n - 1], table
+    )
+    stamp = np.zeros(COARSE + 2, np.int64)
+    setup = np.empty(6)
+    setup[0], setup[1], setup[2] = n, min(FIRST_LINES, n), min(SPARE, n - 3)
+    setup[3], setup[4], setup[5] = q_first, scale, least_det
+    pool = np.zeros((POOL, 10))
+    scratch = np.zeros((2, VOTES))
+    cubic = allowed[CP] or allowed[CI] or allowed[CF]
+    uniaxial = allowed[TP] or allowed[TI] or allowed[HP] or allowed[HR]
+    low = False
+    for code in range(TP):
+        low = low or allowed[code]
+    if cubic:
+        search_cubic(data, setup, table, stamp, pool, CUBIC_SUMS, 60.0)
+    if uniaxial:
+        stack_uniaxial(data, setup, table, stamp, pool, scratch, 12, 4)
+    if low and not is_good(pool, data, n):
+        zones = np.zeros((ZONES, 5))
+        found = find_zones(
+            data, n, min(n, 14), min(n, 24), q_first, table, scale, zones
+        )
+        stack_zones(zones, min(found, 32), data, setup, table, stamp, pool, scratch, 10)
+        if not is_good(pool, data, n):
+            pair_zones(zones, found, data, setup, table, stamp, pool, scratch, 4)
+    close_pool(data, setup, table, stamp, pool, SUBLATTICES, SUPERLATTICES, 2)
+    return rank_pool(
+        pool,
+        data,
+        setup,
+        table,
+        stamp,
+        TWO_FOLDS,
+        allowed,
+        noisy,
+        LATTICES_RANKED,
+        results,
+    )
+
+
+@njit(cache=True, nogil=True)
+def index_one(
+    two_theta,
+    error,
+    fwhm,
+    foreign,
+    wavelength,
+    first_angle,
+    least_det,
+    allowed,
+    noisy,
+    shifts,
+    results,
+):
+    """Index one list of lines at each of several zero shifts; best results first.
+
+    Args:
+        two_theta: See `index_at_shift`.
+        error: See `index_at_shift`.
+        fwhm: See `index_at_shift`.
+        foreign: See `index_at_shift`.
+        wavelength: See `index_at_shift`.
+        first_angle: See `index_at_shift`.
+        least_det: See `index_at_shift`.
+        allowed: See `index_at_shift`.
+        noisy: See `index_at_shift`.
+        shifts: Zero shifts [degrees].
+        results: See `index_at_shift`.
+
+    Returns:
+        How many lattices there are.
+    """
+    if len(shifts) == 1:
+        count = index_at_shift(
+            two_theta,
+            error,
+            fwhm,
+            foreign,
+            wavelength,
+            shifts[0],
+            first_angle,
+            least_det,
+            allowed,
+            noisy,
+            results,
+        )
+        for i in range(count):
+            results[i, 3] += shifts[0]
+        return count
+    room = results.shape[0]
+    total = 0
+    some = np.zeros_like(results)
+    for shift in shifts:
+        found = index_at_shift(
+            two_theta,
+            error,
+            fwhm,
+            foreign,
+            wavelength,
+            shift,
+            first_angle,
+            least_det,
+            allowed,
+            noisy,
+            some,
+        )
+        for i in range(found):
+            some[i, 3] += shift
+            some[i, 1] -= 0.5 * (some[i, 3] / ZERO_SPREAD) ** 2
+            volume = row_volume(some[i])
+            known = -1
+            for j in range(total):
+                if (
+                    abs(row_volume(results[j]) - volume) < 5e-3 * volume
+                    and results[j, 0] == some[i, 0]
+                    and abs(results[j, 5] - some[i, 5]) <= 2.0
+                ):
+                    known = j
+                    break
+            if known >= 0:
+                if results[known, 1] >= some[i, 1]:
+                    continue
+                for j in range(known, total - 1):
+                    results[j] = results[j + 1]
+                total -= 1
+            if total == room and some[i, 1] <= results[total - 1, 1]:
+                continue
+            if total < room:
+                total += 1
+            j = total - 1
+            while j > 0 and results[j - 1, 1] < some[i, 1]:
+                results[j] = results[j - 1]
+                j -= 1
+            results[j] = some[i]
+    return total
+
+
+@njit(cache=True, nogil=True)
+def index_many(
+    offset,
+    two_theta,
+    error,
+    fwhm,
+    foreign,
+    wavelength,
+    first_angle,
+    least_det,
+    allowed,
+    noisy,
+    shifts,
+    results,
+    counts,
+):
+    """`index_one` for many lists, one behind the other; releases the GIL.
+
+    Args:
+        offset: Where each list begins, and where the last one ends.
+        two_theta: All lines [degrees].
+        error: Their standard errors [degrees].
+        fwhm: Their full widths at half maximum [degrees].
+        foreign: Probability that each isn't of the crystal.
+        wavelength: Of each list [Å].
+        first_angle: Where each scan begins [degrees].
+        least_det: 1 / V² of the largest primitive cell.
+        allowed: Whether each Bravais lattice may be.
+        noisy: Whether patterns were measured.
+        shifts: Zero shifts to search at [degrees].
+        results: Receives (lists, cells, `ranking.RESULT`).
+        counts: Receives lattices per list.
+    """
+    for i in range(len(offset) - 1):
+        these = slice(offset[i], offset[i + 1])
+        counts[i] = index_one(
+            two_theta[these],
+            error[these],
+            fwhm[these],
+            foreign[these],
+            wavelength[i],
+            first_angle[i],
+            least_det,
+            allowed,
+            noisy,
+            shifts,
+            results[i],
+        )

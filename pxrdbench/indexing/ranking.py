@@ -1,0 +1,293 @@
+"""Which lattice it is: refined under each symmetry that it can have, and scored.
+
+The score is the logarithm of a likelihood ratio, lines of this lattice against lines
+anywhere with their density ρ:
+
+    Σ_i log([(1 - ε) N(ΔQ_i; s σ_i) + ε / 2t_i] / ρ)       lines that are explained
+    + Σ_j log f_j                         lines that aren't; f: probability to be foreign
+    - H(predicted, seen)                                  lines predicted and not seen
+    - OCCAM · (free numbers of the metric),
+
+with t the tolerance within which a line counts as explained, ε the share of lines whose
+errors say nothing, s ≥ 1 the factor by which deviations exceed the errors, and H the binomial cost of
+the share of lines that is seen. Lattices with the same lines (Mighell & Santoro 1975,
+J. Appl. Cryst. 8, 372) differ in the last term alone: the one with the fewest free
+numbers wins.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pxrdbench.indexing.lattices import (
+    PARAMETERS,
+    bravais_lattices,
+    inverse,
+    niggli,
+    transform,
+)
+from pxrdbench.indexing.refine import (
+    assign_lines,
+    design_row,
+    fit,
+    matrix_of_six,
+    metric_from_free,
+    six_of_matrix,
+)
+from pxrdbench.indexing.search import (
+    DETERMINANT,
+    SCORE,
+    count_lines,
+    entropy_cost,
+    is_positive,
+    lattice_determinant,
+    popcount,
+)
+
+OCCAM = 9.0
+OUTLIERS = 0.1
+STRAIN = 0.006  # greatest strain to a symmetry that is tried
+LATTICES = 40  # room for the lattices of one metric
+# Columns of results: code, score, m20, zero shift, lines explained, lines predicted,
+# s, then 9 + 9 + 9 of the primitive metric (reciprocal), basis and conventional metric.
+RESULT = 34
+
+
+@njit(cache=True, nogil=True)
+def likelihood(data, n, deviation, p):
+    """Sum over lines that are explained and not, with the fitted scale of errors."""
+    squares = np.empty(n)
+    hits = 0
+    for i in range(n):
+        if math.isfinite(deviation[i]):
+            squares[hits] = (deviation[i] / data[3, i]) ** 2
+            hits += 1
+    if hits == 0:
+        return -1e300, 1.0, 0
+    # The median of χ² with one degree of freedom is 0.455; p of them are used up.
+    scale2 = np.median(squares[:hits]) / 0.455 * hits / max(hits - p, 1)
+    scale2 = max(1.0, scale2)
+    scale = math.sqrt(scale2)
+    density = n / data[0, n - 1]
+    total = 0.0
+    for i in range(n):
+        if math.isfinite(deviation[i]):
+            sigma = data[3, i] * scale
+            near = 0.3989 / sigma * math.exp(-0.5 * (deviation[i] / sigma) ** 2)
+            far = 0.5 / data[1, i]
+            total += math.log(((1.0 - OUTLIERS) * near + OUTLIERS * far) / density)
+        else:
+            total -= data[5, i]
+    return total, scale, hits
+
+
+@njit(cache=True, nogil=True)
+def count_distinct(g, q_cut, q_first, values):
+    """Number of different Q of a lattice up to a limit, without absences."""
+    a, b, c, f, e, d = g[0], g[1], g[2], g[3], g[4], g[5]
+    a2, b2, d2 = a - 0.25 * e * e / c, b - 0.25 * f * f / c, d - 0.5 * e * f / c
+    a3 = a2 - 0.25 * d2 * d2 / b2
+    n = 0
+    for h in range(int(math.sqrt(q_cut / a3)) + 1):
+        room = (q_cut - a3 * h * h) / b2
+        if room < 0.0:
+            continue
+        room = math.sqrt(room)
+        centre = -0.5 * d2 * h / b2
+        k_first = 0 if h == 0 else math.ceil(centre - room)
+        for k in range(k_first, math.floor(centre + room) + 1):
+            in_plane = h * h * a + k * k * b + h * k * d
+            slope = k * f + h * e
+            top = -0.5 * slope / c
+            room2 = (q_cut - in_plane) / c + top * top
+            if room2 < 0.0:
+                continue
+            room2 = math.sqrt(room2)
+            l_first = 1 if h == 0 and k == 0 else math.ceil(top - room2)
+            for l in range(l_first, math.floor(top + room2) + 1):
+                value = in_plane + l * (slope + l * c)
+                if value >= q_first and n < values.shape[0]:
+                    values[n] = value
+                    n += 1
+    ordered = np.sort(values[:n])
+    distinct = 0
+    last = -1.0
+    for i in range(n):
+        if ordered[i] - last > 1e-6 * ordered[i]:
+            distinct += 1
+            last = ordered[i]
+    return distinct
+
+
+@njit(cache=True, nogil=True)
+def row_volume(row):
+    """Volume of the primitive cell of a result."""
+    g = np.empty(6)
+    m = np.empty((3, 3))
+    for r in range(3):
+        for c in range(3):
+            m[r, c] = row[7 + 3 * r + c]
+    six_of_matrix(m, g)
+    return 1.0 / math.sqrt(max(lattice_determinant(g), 1e-300))
+
+
+@njit(cache=True, nogil=True)
+def rank_pool(
+    pool, data, setup, table, stamp, two_folds, allowed, with_zero, most, results
+):
+    """Refine and score the lattices of a pool; returns how many results there are.
+
+    Args:
+        pool: Of the search, best first.
+        data: Rows: Q, tolerance, weight, σ, slope dQ/d2θ [1/degree], -log of the
+            probability to be foreign.
+        setup: See `probe`.
+        table: See `probe`.
+        stamp: See `probe`.
+        two_folds: `lattices.TWO_FOLDS`.
+        allowed: Whether each Bravais lattice may be.
+        with_zero: Whether to fit a zero shift.
+        most: Lattices of the pool to look at.
+        results: Receives rows, best first; see `RESULT`.
+    """
+    n = int(setup[0])
+    q_first, scale = setup[3], setup[4]
+    hkl = np.zeros((n, 3), np.int64)
+    deviation = np.empty(n)
+    codes = np.empty(LATTICES, np.int64)
+    bases = np.empty((LATTICES, 3, 3), np.int64)
+    metrics = np.empty((LATTICES, 3, 3))
+    strain = np.empty(LATTICES)
+    x = np.zeros(7)
+    start = np.zeros(6)
+    g = np.empty(6)
+    g_new = np.empty(6)
+    one = np.eye(3, dtype=np.int64)
+    counted = np.empty(3, np.int64)
+    free_row = np.zeros(7)
+    count = 0
+    best_row = np.empty(RESULT)
+    results[:, 1] = -1e300
+    for i in range(min(most, pool.shape[0])):
+        if pool[i, SCORE] <= 0.3 * pool[0, SCORE] or pool[i, SCORE] <= 0.0:
+            break
+        for j in range(6):
+            g[j] = pool[i, j]
+        # Without symmetry first, in the reduced basis.
+        direct = inverse(matrix_of_six(g))
+        direct = transform(niggli(direct, 1e-5), direct)
+        six_of_matrix(inverse(direct), g)
+        if not is_positive(g):
+            continue
+        shift = 0.0
+        for _ in range(3):
+            assign_lines(g, data, n, table, scale, shift, hkl, deviation)
+            if not fit(0, one, g, data, n, hkl, deviation, with_zero, 2e-3, x):
+                break
+            for j in range(6):
+                g_new[j] = x[j]
+            if not is_positive(g_new):
+                break
+            g[:] = g_new
+            shift = x[6]
+        direct = inverse(matrix_of_six(g))
+        direct = transform(niggli(direct, 1e-5), direct)
+        six_of_matrix(inverse(direct), g)
+        if not is_positive(g):
+            continue
+        found = bravais_lattices(
+            direct, STRAIN, two_folds, False, codes, bases, metrics, strain
+        )
+        best_row[1] = -1e300
+        for m in range(found):
+            code = codes[m]
+            if not allowed[code]:
+                continue
+            p = PARAMETERS[code]
+            t = bases[m]
+            # Free numbers of the symmetric metric to start from.
+            six_of_matrix(inverse(metrics[m]), g_new)
+            start[0] = g_new[0]
+            if p == 6:
+                start[:] = g_new
+            elif p == 4:
+                start[0], start[1] = g_new[0], g_new[1]
+                start[2], start[3] = g_new[2], g_new[4]
+            elif p == 3:
+                start[0], start[1], start[2] = g_new[0], g_new[1], g_new[2]
+            elif p == 2:
+                start[0], start[1] = g_new[0], g_new[2]
+            zero = shift
+            good = True
+            tt = t.astype(np.float64)
+            for _ in range(3):
+                # indices on the primitive basis of the symmetric metric
+                metric_from_free(code, start, g_new)
+                primitive = transform(tt.T, matrix_of_six(g_new))
+                six_of_matrix(primitive, g_new)
+                if not is_positive(g_new):
+                    good = False
+                    break
+                assign_lines(g_new, data, n, table, scale, zero, hkl, deviation)
+                if not fit(code, t, start, data, n, hkl, deviation, with_zero, 1e-2, x):
+                    good = False
+                    break
+                for j in range(p):
+                    start[j] = x[j]
+                zero = x[6]
+            if not good:
+                continue
+            metric_from_free(code, start, g_new)
+            conventional = matrix_of_six(g_new)
+            primitive = transform(tt.T, conventional)
+            six_of_matrix(primitive, g_new)
+            if not is_positive(g_new):
+                continue
+            assign_lines(g_new, data, n, table, scale, zero, hkl, deviation)
+            free = p + 1 if with_zero else p
+            total, error_scale, hits = likelihood(data, n, deviation, free)
+            count_lines(
+                g_new, data[0], data[1], n, q_first, table, scale, stamp, counted
+            )
+            predicted = hits + counted[1]
+            total -= entropy_cost(predicted, hits)
+            total -= OCCAM * p
+            if total > best_row[1]:
+                best_row[0] = code
+                best_row[1] = total
+                best_row[3] = zero
+                best_row[4] = hits
+                best_row[5] = predicted
+                best_row[6] = error_scale
+                for r in range(3):
+                    for c in range(3):
+                        best_row[7 + 3 * r + c] = primitive[r, c]
+                        best_row[16 + 3 * r + c] = t[r, c]
+                        best_row[25 + 3 * r + c] = conventional[r, c]
+        if best_row[1] <= -1e299:
+            continue
+        # One row a lattice: equal volume and equal score is the same one.
+        volume = row_volume(best_row)
+        same = False
+        for m in range(count):
+            other = row_volume(results[m])
+            if (
+                abs(other - volume) < 1e-3 * volume
+                and abs(results[m, 1] - best_row[1]) < 0.3
+                and results[m, 0] == best_row[0]
+            ):
+                same = True
+                break
+        if same:
+            continue
+        if count == results.shape[0] and best_row[1] <= results[count - 1, 1]:
+            continue
+        if count < results.shape[0]:
+            count += 1
+        m = count - 1
+        while m > 0 and results[m - 1, 1] < best_row[1]:
+            results[m] = results[m - 1]
+            m -= 1
+        results[m] = best_row
+    return count

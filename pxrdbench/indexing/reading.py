@@ -1,0 +1,128 @@
+"""From a pattern and candidate cells to space groups with probabilities."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64
+
+from pxrdbench.diffraction.radiation import Radiation
+from pxrdbench.indexing.cells import Cell
+from pxrdbench.indexing.intensities import (
+    LatticeIntensities,
+    ScanModel,
+    fit_intensities,
+    model_clean,
+    model_measured,
+)
+from pxrdbench.indexing.posterior import (
+    CellEvidence,
+    GroupPosterior,
+    Groups,
+    group_prior,
+    symbol_probability,
+    weigh_groups,
+)
+
+# A cell that leaves most of the pattern explains nothing.
+_WORST_RESIDUAL = 0.9
+# Weight of ln(residual) in the evidence for a cell, chosen on ``dev``; and the residual
+# that the best fits have.
+_CLEAN_MISFIT, _MEASURED_MISFIT = 10.0, 10.0
+_CLEAN_RESIDUAL, _MEASURED_RESIDUAL = 1e-3, 0.05
+
+
+def read_groups(
+    two_theta: Float64[np.ndarray, " points"],
+    intensity: Float64[np.ndarray, " points"],
+    cells: Sequence[Cell],
+    *,
+    radiation: str | float | Radiation = "CuKa1",
+    measured: bool = False,
+    prior: str | Groups = "icsd",
+) -> GroupPosterior:
+    """Weigh the space groups of a pattern, given candidates for its cell.
+
+    Args:
+        two_theta: Evenly spaced angles [degrees].
+        intensity: The pattern.
+        cells: Candidates; ``score`` is the logarithm of what is known of their weights.
+        radiation: Spectral lines of the pattern.
+        measured: Whether it has background, noise and displaced lines; else it is a
+            noise-free sum of Gaussians of one crystallite size.
+        prior: Name of a prior, see `posterior.PRIORS`, or 231 probabilities.
+
+    Returns:
+        Probabilities of groups, symbols and cells.
+
+    Raises:
+        PatternError: If the pattern cannot be fitted, or there is no such prior.
+    """
+    if measured:
+        model = model_measured(two_theta, intensity, radiation)
+    else:
+        model = model_clean(two_theta, intensity, radiation)
+    known = group_prior(prior) if isinstance(prior, str) else prior
+    return read_model(model, cells, known)
+
+
+def read_model(
+    model: ScanModel, cells: Sequence[Cell], prior: Groups
+) -> GroupPosterior:
+    """As `read_groups`, of a pattern that is already prepared."""
+    fits: list[LatticeIntensities | None] = []
+    found: list[CellEvidence | None] = []
+    for cell in cells:
+        fit = fit_intensities(model, cell.conventional, cell.bravais_lattice)
+        usable = fit is not None and fit.residual < _WORST_RESIDUAL
+        fits.append(fit)
+        found.append(
+            weigh_groups(
+                fit, cell.bravais_lattice, prior, model.wavelength,
+                measured=model.measured,
+            )
+            if fit is not None and usable
+            else None
+        )  # fmt: skip
+    return combine_cells(model, cells, fits, found)
+
+
+def combine_cells(
+    model: ScanModel,
+    cells: Sequence[Cell],
+    fits: Sequence[LatticeIntensities | None],
+    found: Sequence[CellEvidence | None],
+) -> GroupPosterior:
+    """Sum the evidence of candidate cells."""
+    misfit = _MEASURED_MISFIT if model.measured else _CLEAN_MISFIT
+    least = _MEASURED_RESIDUAL if model.measured else _CLEAN_RESIDUAL
+    log_weight = np.full(len(cells), -np.inf)
+    for row, one in enumerate(found):
+        if one is not None:
+            log_weight[row] = (
+                one.log_weight
+                + one.allowance
+                - misfit * math.log(math.hypot(one.residual, least))
+            )
+    probability = np.zeros(231)
+    weight = np.zeros(len(cells))
+    best = -1
+    if np.any(np.isfinite(log_weight)):
+        weight = np.exp(log_weight - log_weight.max())
+        weight /= weight.sum()
+        best = int(weight.argmax())
+        for share, one in zip(weight, found, strict=True):
+            if one is not None and share > 0.0:
+                probability += share * np.exp(one.log_group - one.log_weight)
+    names, symbols = symbol_probability(probability)
+    fit = fits[best] if best >= 0 else None
+    return GroupPosterior(
+        space_group_probability=probability,
+        extinction_symbols=names,
+        extinction_symbol_probability=symbols,
+        cell_weight=weight,
+        no_cell_probability=1.0 - float(probability.sum()),
+        best_cell=best,
+        intensities=fit,
+        residual=1.0 if fit is None else fit.residual,
+    )

@@ -1,0 +1,504 @@
+"""Lattices from zones: planes of reciprocal space that many lines lie in.
+
+A zone Q = h² A + k² B + hk D is found from three lines and judged by all (Ito 1949,
+Nature 164, 755; de Wolff 1957, Acta Cryst. 10, 590; Visser 1969, J. Appl. Cryst. 2,
+89). A lattice is a zone and a layer above it: at right angles, straight or shifted by
+half a vector, for every lattice with a two-fold axis; or through a second zone that
+shares a row, for the others. The one number that is then missing is voted for by all
+lines at once.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pxrdbench.indexing.search import (
+    FINE,
+    N_HIT,
+    SCORE,
+    SHADOW,
+    entropy_cost,
+    probe,
+)
+
+ZONES = 48
+VOTES = 2048
+# Columns of zones after A, B, D (D ≤ 0, reduced: -D ≤ A ≤ B).
+ZONE_SCORE, ZONE_BITS = 3, 4
+
+
+@njit(cache=True, nogil=True)
+def score_zone(a, b, d, data, n, q_first, table, scale, result):
+    """How much more often a zone meets lines than chance would.
+
+    Returns:
+        Score; result receives the lines as bits and the points.
+    """
+    q_cut = data[0, n - 1] + data[1, n - 1]
+    bits = np.int64(0)
+    missed = 0
+    hits = 0
+    total = 0.0
+    b2 = b - 0.25 * d * d / a
+    k_last = int(math.sqrt(q_cut / b2))
+    for k in range(k_last + 1):
+        centre = -0.5 * d * k / a
+        room = (q_cut - k * k * b2) / a
+        if room < 0.0:
+            continue
+        room = math.sqrt(room)
+        h_first, h_last = math.ceil(centre - room), math.floor(centre + room)
+        if k == 0:
+            h_first = 1
+        for h in range(h_first, h_last + 1):
+            value = h * h * a + k * k * b + h * k * d
+            cell = int(value * scale)
+            if cell >= FINE or value < q_first:
+                continue
+            line = table[cell]
+            if line == 0:
+                missed += 1
+            elif line != SHADOW:
+                bit = np.int64(1) << np.int64(line - 1)
+                if bits & bit == 0:
+                    bits |= bit
+                    hits += 1
+                    total += data[2, line - 1]
+    result[0] = bits
+    result[1] = hits
+    if hits < 3:
+        return 0.0
+    return total - entropy_cost(hits + missed, hits)
+
+
+@njit(cache=True, nogil=True)
+def refine_zone(zone, data, n, table, scale):
+    """Least squares of A, B, D on the lines that the zone meets (in place)."""
+    for _ in range(2):
+        a, b, d = zone[0], zone[1], zone[2]
+        normal = np.zeros((3, 3))
+        right = np.zeros(3)
+        row = np.empty(3)
+        q_cut = data[0, n - 1] + data[1, n - 1]
+        b2 = b - 0.25 * d * d / a
+        if b2 <= 0.0:
+            return
+        k_last = int(math.sqrt(q_cut / b2))
+        for k in range(k_last + 1):
+            centre = -0.5 * d * k / a
+            room = (q_cut - k * k * b2) / a
+            if room < 0.0:
+                continue
+            room = math.sqrt(room)
+            h_first, h_last = math.ceil(centre - room), math.floor(centre + room)
+            if k == 0:
+                h_first = 1
+            for h in range(h_first, h_last + 1):
+                value = h * h * a + k * k * b + h * k * d
+                cell = int(value * scale)
+                if cell >= FINE:
+                    continue
+                line = table[cell]
+                if line == 0 or line == SHADOW:
+                    continue
+                w = 1.0 / data[3, line - 1] ** 2
+                row[0], row[1], row[2] = h * h, k * k, h * k
+                for i in range(3):
+                    right[i] += w * row[i] * (data[0, line - 1] - value)
+                    for j in range(3):
+                        normal[i, j] += w * row[i] * row[j]
+        trace = normal[0, 0] * normal[1, 1] * normal[2, 2]
+        det = (
+            normal[0, 0] * (normal[1, 1] * normal[2, 2] - normal[1, 2] ** 2)
+            - normal[0, 1] * (normal[0, 1] * normal[2, 2] - normal[1, 2] * normal[0, 2])
+            + normal[0, 2] * (normal[0, 1] * normal[1, 2] - normal[1, 1] * normal[0, 2])
+        )
+        if det <= 1e-9 * trace or trace == 0.0:
+            return
+        step = np.linalg.solve(normal, right)
+        if (
+            abs(step[0]) > 0.02 * a
+            or abs(step[1]) > 0.02 * b
+            or abs(step[2]) > 0.02 * (a + b)
+        ):
+            return
+        straight = d == 0.0
+        zone[0] += step[0]
+        zone[1] += step[1]
+        if not straight:
+            zone[2] += step[2]
+
+
+@njit(cache=True, nogil=True)
+def find_zones(data, n, n_first, n_third, q_first, table, scale, zones):
+    """The best zones through pairs of the first lines; returns how many.
+
+    Args:
+        data: Rows: Q, tolerance, weight, σ.
+        n: Lines that judge.
+        n_first: Lines, and quarters of lines, that may be a row's first.
+        n_third: Lines that may be the sum of both rows.
+        q_first: Where the scan begins.
+        table: Of `fill_table`.
+        scale: Its cells per Q.
+        zones: Receives A, B, D, score, lines as bits (as a float of an integer).
+    """
+    q, tolerance = data[0], data[1]
+    result = np.zeros(2, np.int64)
+    count = 0
+    room = zones.shape[0]
+    for i in range(n_first):
+        for j in range(n_first):
+            for quarter in range(4):
+                a = q[i] if quarter & 1 == 0 else 0.25 * q[i]
+                b = q[j] if quarter & 2 == 0 else 0.25 * q[j]
+                if b < a or (i == j and quarter == 0):
+                    continue
+                for k in range(-1, n_third):
+                    d = 0.0 if k < 0 else q[k] - a - b
+                    if d > 0.0:
+                        d = -d
+                    if -d > a + tolerance[i]:
+                        continue
+                    if 0.0 < -d < 0.5 * (tolerance[i] + tolerance[j]):
+                        continue
+                    score = score_zone(a, b, d, data, n, q_first, table, scale, result)
+                    if score <= 0.0 or result[1] < 4:
+                        continue
+                    if count == room and score <= zones[count - 1, ZONE_SCORE]:
+                        continue
+                    known = False
+                    for m in range(count):
+                        if (
+                            abs(zones[m, 0] - a) < 2e-3 * a
+                            and abs(zones[m, 1] - b) < 2e-3 * b
+                            and abs(zones[m, 2] - d) < 2e-3 * b
+                        ):
+                            known = True
+                            if score > zones[m, ZONE_SCORE]:
+                                # move the better one up
+                                p = m
+                                while p > 0 and zones[p - 1, ZONE_SCORE] < score:
+                                    zones[p] = zones[p - 1]
+                                    p -= 1
+                                zones[p, 0], zones[p, 1], zones[p, 2] = a, b, d
+                                zones[p, ZONE_SCORE] = score
+                                zones[p, ZONE_BITS] = result[0]
+                            break
+                    if known:
+                        continue
+                    if count < room:
+                        count += 1
+                    p = count - 1
+                    while p > 0 and zones[p - 1, ZONE_SCORE] < score:
+                        zones[p] = zones[p - 1]
+                        p -= 1
+                    zones[p, 0], zones[p, 1], zones[p, 2] = a, b, d
+                    zones[p, ZONE_SCORE] = score
+                    zones[p, ZONE_BITS] = result[0]
+    for m in range(count):
+        refine_zone(zones[m], data, n, table, scale)
+    return count
+
+
+@njit(cache=True, nogil=True)
+def strongest_votes(votes, sums, expected, best, most):
+    """Where votes pile up most above chance: (log-likelihood gain, mean) rows.
+
+    The gain of m votes where λ are expected is m log(m / λ) - (m - λ) (Poisson).
+    Neighbouring cells are counted together, since a peak may lie on their border.
+    """
+    found = 0
+    least = 0.0
+    low = max(2.0, 2.0 * expected + 1.0)
+    for i in range(1, VOTES - 1):
+        total = votes[i] + votes[i + 1]
+        if total < low or total < votes[i - 1] + votes[i]:
+            continue
+        if i + 2 < VOTES and total < votes[i + 1] + votes[i + 2]:
+            continue
+        gain = total * math.log(total / (2.0 * expected)) - (total - 2.0 * expected)
+        if found == most and gain <= least:
+            continue
+        mean = (sums[i] + sums[i + 1]) / total
+        if found > 0 and mean == best[found - 1, 1]:
+            continue
+        p = found if found < most else most - 1
+        if found < most:
+            found += 1
+        while p > 0 and best[p - 1, 0] < gain:
+            best[p] = best[p - 1]
+            p -= 1
+        best[p, 0] = gain
+        best[p, 1] = mean
+        least = best[found - 1, 0]
+    return found
+
+
+@njit(cache=True, nogil=True)
+def vote_heights(a, b, d, u, v, bits, data, n, high, width, votes, sums):
+    """Let lines outside a zone vote for the height C of the layer that is shifted.
+
+    Every line votes for the C = Q - Q_zone(h + u, k + v) of all points of the layer
+    below it; where the layer isn't shifted for a quarter of it as well, as if it was in
+    the second layer.
+
+    Returns:
+        Votes per cell that are expected.
+    """
+    votes[:] = 0.0
+    sums[:] = 0.0
+    inverse = 1.0 / width
+    straight = u == 0.0 and v == 0.0
+    b2 = b - 0.25 * d * d / a
+    total = 0
+    for i in range(n):
+        if (bits >> i) & 1:
+            continue
+        limit = data[0, i]
+        k_room = math.sqrt(limit / b2)
+        for k in range(math.ceil(-v - k_room), math.floor(k_room - v) + 1):
+            # (h, k) and (-h, -k) of a straight layer give the same
+            if straight and k < 0:
+                continue
+            y = k + v
+            room = (limit - y * y * b2) / a
+            if room < 0.0:
+                continue
+            room = math.sqrt(room)
+            centre = -0.5 * d * y / a - u
+            first = math.ceil(centre - room)
+            if straight and k == 0 and first < 0:
+                first = 0
+            for h in range(first, math.floor(centre + room) + 1):
+                x = h + u
+                height = limit - (x * x * a + y * y * b + x * y * d)
+                cell = int(height * inverse)
+                if 0 < cell < VOTES - 1:
+                    votes[cell] += 1.0
+                    sums[cell] += height
+                    total += 1
+                if straight:
+                    height *= 0.25
+                    cell = int(height * inverse)
+                    if 0 < cell < VOTES - 1:
+                        votes[cell] += 1.0
+                        sums[cell] += height
+                        total += 1
+    return max(total, 1) / VOTES
+
+
+@njit(cache=True, nogil=True)
+def stack_zone(zones, shifts, bits, data, setup, table, stamp, pool, scratch, tries):
+    """Lattices of layers straight above a zone, or shifted by part of a vector.
+
+    Args:
+        zones: A, B, D of the zone, or of finer ones that have it as a sublattice.
+        shifts: Parts of the two vectors by which the layer may be shifted.
+        bits: Lines in the zone.
+        data: Rows: Q, tolerance, weight, σ.
+        setup: See `probe`.
+        table: See `probe`.
+        stamp: See `probe`.
+        pool: See `probe`.
+        scratch: Votes and their sums.
+        tries: Lattices to try.
+    """
+    n = int(setup[0])
+    most = 4
+    best = np.empty((most, 2))
+    ranked = np.zeros((tries, 6))
+    count = 0
+    left = 0
+    for i in range(n):
+        if (bits >> i) & 1 == 0:
+            left += 1
+    # Where nothing is left all lines vote: the layer's are hidden by the zone's.
+    voters = bits if left > 0 else np.int64(0)
+    # The layer's first line is among the first lines that the zone leaves.
+    high = data[0, n - 1]
+    left = 0
+    for i in range(n):
+        if (voters >> i) & 1 == 0:
+            left += 1
+            if left == 8:
+                high = data[0, i]
+    width = max(high / VOTES, data[1, min(n - 1, 8)])
+    for z in range(zones.shape[0]):
+        a, b, d = zones[z, 0], zones[z, 1], zones[z, 2]
+        for s in range(shifts.shape[0]):
+            u, v = shifts[s, 0], shifts[s, 1]
+            expected = vote_heights(
+                a, b, d, u, v, voters, data, n, high, width, scratch[0], scratch[1]
+            )
+            found = strongest_votes(scratch[0], scratch[1], expected, best, most)
+            for i in range(found):
+                gain = best[i, 0]
+                if count == tries and gain <= ranked[count - 1, 0]:
+                    break
+                if count < tries:
+                    count += 1
+                p = count - 1
+                while p > 0 and ranked[p - 1, 0] < gain:
+                    ranked[p] = ranked[p - 1]
+                    p -= 1
+                ranked[p, 0] = gain
+                ranked[p, 1] = best[i, 1]
+                ranked[p, 2] = z
+                ranked[p, 3] = u
+                ranked[p, 4] = v
+    g = np.empty(6)
+    for i in range(count):
+        z = int(ranked[i, 2])
+        a, b, d = zones[z, 0], zones[z, 1], zones[z, 2]
+        u, v = ranked[i, 3], ranked[i, 4]
+        g[0], g[1], g[5] = a, b, d
+        g[2] = ranked[i, 1] + u * u * a + v * v * b + u * v * d
+        g[4] = 2 * u * a + v * d
+        g[3] = 2 * v * b + u * d
+        probe(g, data, setup, table, stamp, pool, 12.0)
+
+
+HALVES = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
+SQUARE_SHIFTS = np.array([[0.0, 0.0], [0.5, 0.5]])
+THIRDS = np.array([[0.0, 0.0], [1.0 / 3.0, 2.0 / 3.0]])
+# h² + k² and h² + hk + k² of low indices.
+SQUARE_SUMS = np.array([1.0, 2.0, 4.0, 5.0])
+HEXAGONAL_SUMS = np.array([1.0, 3.0, 4.0, 7.0])
+
+
+@njit(cache=True, nogil=True)
+def stack_uniaxial(data, setup, table, stamp, pool, scratch, lines, tries):
+    """Tetragonal, hexagonal and rhombohedral lattices: one line hk0, votes for c."""
+    n = int(setup[0])
+    zone = np.empty((1, 3))
+    result = np.zeros(2, np.int64)
+    for i in range(min(lines, n)):
+        for m in range(SQUARE_SUMS.shape[0]):
+            for hexagonal in range(2):
+                a = data[0, i] / (HEXAGONAL_SUMS[m] if hexagonal else SQUARE_SUMS[m])
+                d = -a if hexagonal else 0.0
+                zone[0, 0] = zone[0, 1] = a
+                zone[0, 2] = d
+                score_zone(a, a, d, data, n, setup[3], table, setup[4], result)
+                shifts = THIRDS if hexagonal else SQUARE_SHIFTS
+                stack_zone(
+                    zone,
+                    shifts,
+                    result[0],
+                    data,
+                    setup,
+                    table,
+                    stamp,
+                    pool,
+                    scratch,
+                    tries,
+                )
+        if i >= 3 and is_good(pool, data, n):
+            return
+
+
+@njit(cache=True, nogil=True)
+def is_good(pool, data, n):
+    """Whether the best lattice explains nearly all at little cost."""
+    total = 0.0
+    for i in range(n):
+        total += data[2, i]
+    return pool[0, N_HIT] >= n - 1 and pool[0, SCORE] >= 0.6 * total
+
+
+@njit(cache=True, nogil=True)
+def stack_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, tries):
+    """Try layers above each zone and above its three finer ones."""
+    finer = np.empty((4, 3))
+    n = int(setup[0])
+    for i in range(n_zones):
+        a, b, d = zones[i, 0], zones[i, 1], zones[i, 2]
+        finer[0, 0], finer[0, 1], finer[0, 2] = a, b, d
+        finer[1, 0], finer[1, 1], finer[1, 2] = 0.25 * a, b, 0.5 * d
+        finer[2, 0], finer[2, 1], finer[2, 2] = a, 0.25 * b, 0.5 * d
+        finer[3, 0], finer[3, 1] = a, 0.25 * (a + b + d)
+        finer[3, 2] = a + 0.5 * d
+        bits = np.int64(zones[i, ZONE_BITS])
+        stack_zone(finer, HALVES, bits, data, setup, table, stamp, pool, scratch, tries)
+        if is_good(pool, data, n):
+            return
+
+
+@njit(cache=True, nogil=True)
+def rows_of_zone(zone, out):
+    """Row Q, partner Q, product: the zone in bases that begin with its short rows."""
+    a, b, d = zone[0], zone[1], zone[2]
+    out[0, 0], out[0, 1], out[0, 2] = a, b, d
+    out[1, 0], out[1, 1], out[1, 2] = b, a, d
+    # a + b with partner a (D ≤ 0: the short diagonal), and a - b with partner a
+    out[2, 0], out[2, 1], out[2, 2] = a + b + d, a, 2 * a + d
+    out[3, 0], out[3, 1], out[3, 2] = a + b - d, a, 2 * a - d
+
+
+@njit(cache=True, nogil=True)
+def pair_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, most):
+    """Lattices of two zones that share a row: all lines vote for the angle between."""
+    n = int(setup[0])
+    q, tolerance = data[0], data[1]
+    votes, sums = scratch[0], scratch[1]
+    best = np.empty((most, 2))
+    g = np.empty(6)
+    first = np.empty((4, 3))
+    second = np.empty((4, 3))
+    n_vote = min(n, 24)
+    n_tries = 0
+    for x in range(n_zones):
+        rows_of_zone(zones[x], first)
+        bits_x = np.int64(zones[x, 4])
+        for y in range(x, n_zones):
+            rows_of_zone(zones[y], second)
+            bits = bits_x | np.int64(zones[y, 4])
+            for i in range(4):
+                for j in range(4):
+                    if x == y and j <= i:
+                        continue
+                    # The error of a row is about that of a line near it.
+                    a1, a2 = first[i, 0], second[j, 0]
+                    if abs(a1 - a2) > 1e-3 * a1 + tolerance[0]:
+                        continue
+                    if abs(a1 - a2) > 1.5 * tolerance[0] + 4e-4 * a1:
+                        continue
+                    a = 0.5 * (a1 + a2)
+                    b, d = first[i, 1], first[i, 2]
+                    c, e = second[j, 1], second[j, 2]
+                    span = 2.0 * math.sqrt(b * c)
+                    width = max(2 * span / (VOTES - 2), tolerance[min(n - 1, 8)])
+                    inverse = 1.0 / width
+                    total = 0
+                    votes[:] = 0.0
+                    sums[:] = 0.0
+                    for m in range(n_vote):
+                        if (bits >> m) & 1:
+                            continue
+                        for h in range(-3, 4):
+                            base = q[m] - h * h * a - b - c
+                            for sign in range(2):
+                                # k = 1, l = ±1
+                                if sign == 0:
+                                    f = base - h * d - h * e
+                                else:
+                                    f = -(base - h * d + h * e)
+                                cell = int((f + span) * inverse)
+                                if 0 < cell < VOTES - 1 and f + span > 0.0:
+                                    votes[cell] += 1.0
+                                    sums[cell] += f
+                                    total += 1
+                    expected = max(total, 1) / VOTES
+                    found = strongest_votes(votes, sums, expected, best, most)
+                    g[0], g[1], g[2], g[4], g[5] = a, b, c, e, d
+                    g[3] = 0.0
+                    probe(g, data, setup, table, stamp, pool, 8.0)
+                    for m in range(found):
+                        g[3] = best[m, 1]
+                        probe(g, data, setup, table, stamp, pool, 8.0)
+                    n_tries += 1
+            if is_good(pool, data, n):
+                return n_tries
+    return n_tries

@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+from minerals import MINERALS
+from typer.testing import CliRunner
+
+import pxrdbench as px
+from pxrdbench.cli import app
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """Rutile as a laboratory would measure it, near enough: noise and background."""
+    grid = px.TwoThetaGrid(10.0, 90.0, 4001)
+    crystals = px.CrystalBatch.from_crystals([MINERALS["rutile"]])
+    peaks = px.simulate_peaks(crystals, radiation="CuKa")
+    clean = px.render(peaks, grid, crystallite_size_nm=np.array([40.0]))[0]
+    rng = np.random.default_rng(1)
+    counts = rng.poisson(4000.0 * clean + 60.0 + 40.0 * np.exp(-grid.angles() / 30.0))
+    path = tmp_path_factory.mktemp("scan") / "rutile.xy"
+    np.savetxt(path, np.stack([grid.angles(), counts], 1), fmt="%.3f")
+    return path
+
+
+def test_a_scan_is_indexed(scan, tmp_path):
+    picture = tmp_path / "rutile.png"
+    result = RUNNER.invoke(
+        app,
+        ["index", str(scan), "--radiation", "CuKa", "--out", str(picture),
+         "--cif", str(tmp_path / "a.cif"), "--hkl", str(tmp_path / "a.hkl")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "tP" in result.output
+    assert "P - n -" in result.output
+    assert "(136)" in result.output or " 136 " in result.output
+    assert picture.stat().st_size > 10_000
+    assert (tmp_path / "a.cif").is_file()
+    assert (tmp_path / "a.hkl").is_file()
+
+
+def test_json_is_one_line(scan):
+    result = RUNNER.invoke(app, ["index", str(scan), "--radiation", "CuKa", "--json"])
+    record = json.loads(result.stdout)
+    assert record["cells"][0]["bravais_lattice"] == "tP"
+    groups = [one["space_group"] for one in record["space_groups"][:5]]
+    assert 136 in groups
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "does not tell its radiation"),
+        (["--radiation", "CuKa", "--cell", "4.59 4.59"], "six numbers"),
+        (["--radiation", "CuKa", "--cell", "a b c"], "six numbers"),
+        (["--radiation", "CuKa", "--scan", "3"], "no number 3"),
+        (["--radiation", "CuKa", "--out", "x.txt"], "a picture ends in"),
+        (["--radiation", "CuKa", "--bravais-lattice", "tP"], "give cell"),
+    ],
+)
+def test_what_cannot_be_is_said(scan, options, words):
+    result = RUNNER.invoke(app, ["index", str(scan), *options])
+    assert result.exit_code != 0
+    assert words in str(result.exception)
