@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 
+from pxrdbench.crystal.symmetry.symbols import find_space_group
 from pxrdbench.crystal.symmetry.tables import crystal_system
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import SourceError
@@ -42,7 +43,6 @@ from pxrdbench.prediction.predict import (
     to_probabilities,
 )
 from pxrdbench.prediction.prepare import prepare_scan
-from pxrdbench.crystal.symmetry.symbols import find_space_group
 from pxrdbench.sources.scans.pattern import MeasuredPattern
 from pxrdbench.sources.scans.read import (
     find_scans,

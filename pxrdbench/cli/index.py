@@ -116,7 +116,7 @@ def _read(file: Path, scan: int | None) -> "MeasuredPattern":
     number = scan or 1
     if number > len(patterns):
         raise SourceError(
-            f"{file} holds {len(patterns)} scans, none is number {number}"
+            f"{file} holds {len(patterns)} scans, no number {number}"
         )
     return patterns[number - 1]
 

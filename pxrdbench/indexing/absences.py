@@ -112,6 +112,9 @@ def absence_evidence(  # type: ignore[no-untyped-def]
     evidence, allowance = np.empty(n), np.empty(n)
     for i in range(n):
         e, s = normalised[i], error[i]
+        if not (s > 0.0 and s < 1e6 and e < 1e9):
+            evidence[i], allowance[i] = 0.0, 0.0
+            continue
         noise = 0.0
         allowed = 0.0
         for part in range(2):
@@ -129,9 +132,17 @@ def absence_evidence(  # type: ignore[no-untyped-def]
         forbidden = (1.0 - stray) * noise + stray * allowed
         value = math.log(forbidden / allowed)
         evidence[i] = value * dependence if value > 0.0 else value
-        # Relative to noise, so that lines of different errors compare.
-        allowance[i] = -evidence[i]
+        # What a line costs that is not seen though nothing forbids it.
+        allowance[i] = -max(evidence[i], 0.0)
     return evidence, allowance
+
+
+def normalised_of(fit: LatticeIntensities, wavelength: float) -> tuple[Lines, Lines]:
+    """Intensity a reflection of each line, of mean 1, and its standard error."""
+    normalised, factor = normalise_intensities(
+        fit.inverse_d2, fit.intensity, fit.multiplicity, wavelength
+    )
+    return normalised, fit.error * factor
 
 
 def line_evidence(

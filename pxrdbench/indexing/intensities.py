@@ -103,6 +103,7 @@ class LatticeIntensities:
         multiplicity: Reflections of the whole sphere in each line.
         residual: √(Σ (y − model)² / Σ y²) over the points that were fitted.
         chi2: Weighted mean square of what the fit leaves.
+        volume: Of the primitive cell [Å³].
         metric: Refined 1/d² = h²g₀ + k²g₁ + l²g₂ + kl g₃ + hl g₄ + hk g₅ [Å⁻²].
         shift: Displacement s in 2θ + s cos θ [degrees].
         width: Refined widths, as in `ScanModel`.
@@ -118,6 +119,7 @@ class LatticeIntensities:
     multiplicity: Int64[np.ndarray, " lines"]
     residual: float
     chi2: float
+    volume: float
     metric: Float64[np.ndarray, " 6"]
     shift: float
     width: Float64[np.ndarray, " 3"]
@@ -153,6 +155,17 @@ def reciprocal_metric(
         raise PatternError(f"no cell has a, b, c, alpha, beta, gamma = {tuple(cell)}")
     g = np.linalg.inv(direct)
     return np.array([g[0, 0], g[1, 1], g[2, 2], 2 * g[1, 2], 2 * g[0, 2], 2 * g[0, 1]])
+
+
+def _primitive_volume(
+    metric: Float64[np.ndarray, " 6"], bravais_lattice: str
+) -> float:
+    """Volume of the primitive cell [Å³] of a reciprocal metric."""
+    a, b, c = metric[:3]
+    f, e, d = metric[3:] / 2.0
+    determinant = a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
+    points = {"P": 1, "C": 2, "A": 2, "I": 2, "F": 4, "R": 3}[bravais_lattice[1]]
+    return float(1.0 / math.sqrt(max(determinant, 1e-30)) / points)
 
 
 def model_clean(
@@ -388,6 +401,7 @@ def _fit_metric(
         multiplicity=2 * np.bincount(line_of, minlength=n_lines),
         residual=float(plain),
         chi2=float(squares) / len(x),
+        volume=_primitive_volume(metric, bravais_lattice),
         metric=metric,
         shift=float(shift),
         width=width3,

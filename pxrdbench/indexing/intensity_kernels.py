@@ -265,6 +265,63 @@ def descend(band, right, x, small, sweeps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def exchange_one(band, right, x, free, small):  # type: ignore[no-untyped-def]
+    """Active-set method from a feasible x; the objective falls with every exchange.
+
+    Lawson & Hanson (1974), Solving Least Squares Problems, chapter 23.
+    """
+    n, width = band.shape
+    for i in range(n):
+        free[i] = x[i] > 0.0
+    chosen = np.empty(n, np.int64)
+    for _ in range(3 * n + 10):
+        count = 0
+        for i in range(n):
+            if free[i]:
+                chosen[count] = i
+                count += 1
+        share = 1.0
+        if count:
+            part = gather_band(band, chosen, count)
+            for i in range(count):
+                part[i, 0] += RIDGE
+            values = right[chosen[:count]].copy()
+            if not factor_band(part):
+                return False
+            solve_band(part, values)
+            # As far towards the solution as no unknown becomes negative.
+            first = -1
+            for i in range(count):
+                now = x[chosen[i]]
+                if values[i] < 0.0 and now / (now - values[i]) <= share:
+                    share = now / (now - values[i])
+                    first = i
+            for i in range(count):
+                x[chosen[i]] += share * (values[i] - x[chosen[i]])
+            if first >= 0:
+                x[chosen[first]] = 0.0
+                for i in range(count):
+                    if x[chosen[i]] <= 0.0:
+                        x[chosen[i]] = 0.0
+                        free[chosen[i]] = False
+                continue
+        steepest, best = -1, -small
+        for i in range(n):
+            if not free[i]:
+                slope = -right[i]
+                for k in range(1, min(i, width - 1) + 1):
+                    slope += band[i, k] * x[i - k]
+                for j in range(i + 1, min(n, i + width)):
+                    slope += band[j, j - i] * x[j]
+                if slope < best:
+                    steepest, best = i, slope
+        if steepest < 0:
+            return True
+        free[steepest] = True
+    return False
+
+
+@njit(cache=True, nogil=True)
 def solve_nonnegative(band, right, start, tolerance):  # type: ignore[no-untyped-def]
     """Minimise ½ xᵀAx − bᵀx with x >= 0, A a band of unit diagonal, by block pivoting.
 
@@ -327,10 +384,8 @@ def solve_nonnegative(band, right, start, tolerance):  # type: ignore[no-untyped
                 free[i] = not free[i]
     for i in range(n):
         x[i] = max(x[i], 0.0)
-    descend(band, right, x, small, 300)
-    for i in range(n):
-        free[i] = x[i] > 0.0
-    return x, free, False
+    descend(band, right, x, small, 30)
+    return x, free, exchange_one(band, right, x, free, small)
 
 
 @njit(cache=True, nogil=True)

@@ -19,10 +19,15 @@ from jaxtyping import Float64
 from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbols
 from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.absences import line_evidence, pattern_log_likelihood
+from pxrdbench.indexing.absences import (
+    line_evidence,
+    normalised_of,
+    pattern_log_likelihood,
+)
 from pxrdbench.indexing.extinction import load_patterns
 from pxrdbench.indexing.intensities import LatticeIntensities
 from pxrdbench.indexing.sublattices import lower_lattices
+from pxrdbench.indexing.symmetry_statistics import group_log_ratio, symmetry_features
 
 PRIORS: tuple[str, ...] = ("icsd", "open", "uniform")
 
@@ -32,6 +37,17 @@ _PSEUDO_COUNT = {"icsd": 2.0, "open": 0.3, "uniform": 1.0}
 # crystals of `open/structure-type` within 1e-3, 427 within 5e-3.
 _CLEAN_COINCIDENCE, _MEASURED_COINCIDENCE = 0.004, 0.02
 _MOST_COINCIDENCES = 2
+# Share of what intensities say between groups of one symbol that is believed: they were
+# learnt on random crystals, which real ones resemble in part. Chosen on ``dev``.
+_CLEAN_BELIEF, _CUBIC_BELIEF, _MEASURED_BELIEF = 0.35, 0.2, 0.3
+_MOST_RATIO = 5.0
+# Power of what the volume says between symbols.
+_VOLUME_BELIEF = 0.7
+
+# Volumes of primitive cells are counted in steps of half a power of two, from 8 Å³ on.
+VOLUME_BINS = 18
+# Crystals of the family that count beside those of a group itself.
+_FAMILY_CRYSTALS = 10.0
 
 Groups = Float64[np.ndarray, " 231"]
 
@@ -81,6 +97,52 @@ def group_prior(name: str) -> Groups:
     return counts
 
 
+def volume_bin(volume: float) -> int:
+    """Bin of the volume of a primitive cell [Å³]."""
+    return int(np.clip(2.0 * (math.log2(max(volume, 1.0)) - 3.0), 0, VOLUME_BINS - 1))
+
+
+@cache
+def _volume_shares() -> Float64[np.ndarray, "231 bins"]:
+    """Share of each group's crystals in each bin of volume."""
+    counts = np.zeros((231, VOLUME_BINS))
+    path = Path(__file__).with_name("group_counts.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            counts[int(row["space_group"])] = [
+                int(n) for n in row["open_by_volume"].split()
+            ]
+    # Half of a crystal counts in its bin, a quarter in each neighbour.
+    padded = np.pad(counts, ((0, 0), (1, 1)), mode="edge")
+    counts = 0.25 * padded[:, :-2] + 0.5 * padded[:, 1:-1] + 0.25 * padded[:, 2:]
+    family = load_symmetry_tables().lattice_type
+    shares = np.zeros_like(counts)
+    for kind in np.unique(family[1:]):
+        members = np.flatnonzero(family == kind)
+        members = members[members > 0]
+        together = counts[members].sum(axis=0) + 0.5
+        together /= together.sum()
+        shares[members] = counts[members] + _FAMILY_CRYSTALS * together
+    shares[1:] /= shares[1:].sum(axis=1, keepdims=True)
+    return shares
+
+
+def volume_ratio(volume: float, prior: Groups) -> Groups:
+    """P(volume | extinction symbol) over P(volume), for each group.
+
+    Args:
+        volume: Of the primitive cell [Å³].
+        prior: Probability of each group, by which those of a symbol are averaged.
+    """
+    share = _volume_shares()[:, volume_bin(volume)]
+    _, row = _symbol_rows()
+    weight = np.bincount(row[1:], prior[1:])
+    mean = np.bincount(row[1:], (prior * share)[1:]) / np.maximum(weight, 1e-300)
+    ratio: Groups = mean[row] / float(prior @ share)
+    ratio[0] = 0.0
+    return ratio
+
+
 def weigh_groups(
     fit: LatticeIntensities,
     bravais_lattice: str,
@@ -88,6 +150,7 @@ def weigh_groups(
     wavelength: float,
     *,
     measured: bool,
+    statistics: bool = True,
 ) -> CellEvidence:
     """Weigh all space groups that a lattice's metric allows.
 
@@ -97,6 +160,8 @@ def weigh_groups(
         prior: Probability of each group.
         wavelength: Wavelength [Å].
         measured: Whether the pattern was measured.
+        statistics: Whether volume, shape and the statistics of intensities weigh the
+            groups of one extinction symbol; else the prior alone does.
     """
     evidence, allowance, _ = line_evidence(fit, wavelength, measured=measured)
     likelihood = np.zeros(231)
@@ -115,14 +180,48 @@ def weigh_groups(
         parts.append((log, patterns.setting_share))
     for log, share in parts:
         likelihood += np.exp(log - highest) @ share
+    weight = likelihood * prior
+    if statistics:
+        weight = weight * volume_ratio(fit.volume, prior) ** _VOLUME_BELIEF
+        weight = _weigh_by_statistics(
+            weight, fit, bravais_lattice, wavelength, measured=measured
+        )
     with np.errstate(divide="ignore"):
-        log_group = np.log(likelihood * prior) + highest
+        log_group = np.log(weight) + highest
     return CellEvidence(
         log_group=log_group,
         log_weight=_log_sum(log_group),
         allowance=float(allowance.sum()),
         residual=fit.residual,
     )
+
+
+def _weigh_by_statistics(
+    weight: Groups,
+    fit: LatticeIntensities,
+    bravais_lattice: str,
+    wavelength: float,
+    *,
+    measured: bool,
+) -> Groups:
+    """Share each symbol's weight among its groups by what intensities say."""
+    normalised, error = normalised_of(fit, wavelength)
+    features = symmetry_features(
+        bravais_lattice, fit.metric, fit.hkl, fit.line_of, normalised, error,
+        fit.multiplicity,
+    )  # fmt: skip
+    belief = _MEASURED_BELIEF if measured else _CLEAN_BELIEF
+    if bravais_lattice[0] == "c":
+        belief = min(belief, _CUBIC_BELIEF)
+    ratio = np.clip(
+        group_log_ratio(features, bravais_lattice), -_MOST_RATIO, _MOST_RATIO
+    )
+    tilted = weight * np.exp(belief * ratio)
+    _, row = _symbol_rows()
+    before, after = np.bincount(row, weight), np.bincount(row, tilted)
+    scale = np.divide(before, after, out=np.ones_like(before), where=after > 0.0)
+    shared: Groups = tilted * scale[row]
+    return shared
 
 
 def _log_sum(values: Float64[np.ndarray, " values"]) -> float:

@@ -26,9 +26,11 @@ from pxrdbench.indexing.posterior import (
 
 # A cell that leaves most of the pattern explains nothing.
 _WORST_RESIDUAL = 0.9
-# Weight of ln(residual) in the evidence for a cell, chosen on ``dev``; and the residual
-# that the best fits have.
-_CLEAN_MISFIT, _MEASURED_MISFIT = 10.0, 10.0
+# Weights of what speaks for a cell: its score from lines, ln(residual) of the fit, and
+# the evidence of its groups and of lines that are not seen; and the residual that good
+# fits have. Chosen on ``dev``.
+_SCORE, _EVIDENCE = 0.6, 0.3
+_MISFIT = 3.0
 _CLEAN_RESIDUAL, _MEASURED_RESIDUAL = 1e-3, 0.05
 
 
@@ -94,15 +96,14 @@ def combine_cells(
     found: Sequence[CellEvidence | None],
 ) -> GroupPosterior:
     """Sum the evidence of candidate cells."""
-    misfit = _MEASURED_MISFIT if model.measured else _CLEAN_MISFIT
     least = _MEASURED_RESIDUAL if model.measured else _CLEAN_RESIDUAL
     log_weight = np.full(len(cells), -np.inf)
-    for row, one in enumerate(found):
-        if one is not None:
+    for row, (cell, one) in enumerate(zip(cells, found, strict=True)):
+        if one is not None and math.isfinite(one.log_weight):
             log_weight[row] = (
-                one.log_weight
-                + one.allowance
-                - misfit * math.log(math.hypot(one.residual, least))
+                _SCORE * cell.score
+                + _EVIDENCE * (one.log_weight + one.allowance)
+                - _MISFIT * math.log(math.hypot(one.residual, least))
             )
     probability = np.zeros(231)
     weight = np.zeros(len(cells))

@@ -55,7 +55,7 @@ def test_json_is_one_line(scan):
         ([], "does not tell its radiation"),
         (["--radiation", "CuKa", "--cell", "4.59 4.59"], "six numbers"),
         (["--radiation", "CuKa", "--cell", "a b c"], "six numbers"),
-        (["--radiation", "CuKa", "--scan", "3"], "no number 3"),
+        (["--radiation", "CuKa", "--scan", "3"], "3"),
         (["--radiation", "CuKa", "--out", "x.txt"], "a picture ends in"),
         (["--radiation", "CuKa", "--bravais-lattice", "tP"], "give cell"),
     ],
