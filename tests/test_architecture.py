@@ -326,3 +326,29 @@ def test_tracked_tree_is_small():
 
 def test_version_is_stated_once():
     assert importlib.metadata.version("pxrdbench") == pxrdbench.__version__
+
+
+def test_only_verbs_and_kernels_take_more_than_fifteen_arguments():
+    """A verb hands what was typed on at once: its first call reads ``context``."""
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            given = node.args
+            count = len(given.posonlyargs + given.args + given.kwonlyargs)
+            marks = " ".join(map(ast.unparse, node.decorator_list))
+            if count <= 15 or "njit" in marks:
+                continue
+            assert path.parent.name == "cli", f"{path.name}: {node.name} takes {count}"
+            deeds = [
+                statement
+                for statement in node.body[1:]
+                if not isinstance(statement, ast.ImportFrom)
+            ]
+            assert "(context)" in ast.unparse(deeds[0])
+            assert not {a.arg for a in given.args[1:]} & {
+                name.id
+                for deed in deeds
+                for name in ast.walk(deed)
+                if isinstance(name, ast.Name)
+            }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, make_table
+from pxrdbench.cli.options import refuse_idle
 from pxrdbench.errors import PatternError, SourceError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ _CELLS, _SYMBOLS = 5, 3
 
 
 def index(
+    context: typer.Context,
     file: Annotated[Path, typer.Argument(help="A scan, in any format of `predict`.")],
     radiation: Annotated[
         Optional[str],
@@ -65,7 +67,8 @@ def index(
     if out is not None and out.suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise SourceError(f"--out {out}: a picture ends in .png, .svg or .pdf")
     pattern = _read(file, scan)
-    # The file's own radiation goes before the one that is given, as in `predict`.
+    if pattern.radiation is not None:
+        refuse_idle(context, ["radiation"], "on a file that tells its own")
     source = pattern.radiation or radiation
     if source is None:
         raise SourceError(

@@ -59,7 +59,6 @@ FORMS = {
     "dotted": lambda place, folder: f"./{place}",
     "absolute": lambda place, folder: str(folder / place),
     "slash": lambda place, folder: f"{place}/",
-    "absolute, slash": lambda place, folder: f"{folder / place}/",
 }
 
 
