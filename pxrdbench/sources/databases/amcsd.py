@@ -1,14 +1,14 @@
 """The American Mineralogist crystal structure database out of the wheel `larixite`.
 
 The wheel (PyPI, MIT) carries 9,275 experimental mineral structures in an SQLite file,
-``amcsd_cif1.db``. The file is opened by its path, read-only; larixite's own code is not
-run (it would look for another database in the home folder and on the net). What one row
-holds is written as the CIF that it was made from, and read as any other.
+``amcsd_cif1.db``. The file is opened by its path, read-only; larixite's own code is
+not run (it would look for another database in the home folder and on the net). What
+one row holds is written as the CIF that it was made from, and read as any other.
 
 Layout of the file, found by looking: ``cif`` has a row a structure; names of columns
-speak. Lists of numbers are base64 of int32 in units of 1 / 4,000,000, where 2 stands for
-"?" and 3 for "."; a list that was not there is "0". Operations stand in ``spacegroups``,
-one list for each spelling of a symbol.
+speak. Lists of numbers are base64 of int32 in units of 1 / 4,000,000, where 2 stands
+for "?" and 3 for "."; a list that was not there is "0". Operations stand in
+``spacegroups``, one list for each spelling of a symbol.
 
 References:
     Downs & Hall-Wallace (2003), Am. Mineral. 88, 247.

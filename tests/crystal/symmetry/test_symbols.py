@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import spglib
 
-from pxrdbench.sources.labels import space_group_symbols
+from pxrdbench.crystal.symmetry import symbols as space_group_symbols
 from pxrdbench.crystal.symmetry.symbols import find_space_group
 
 BY_HAND = {

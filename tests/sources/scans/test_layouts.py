@@ -80,7 +80,8 @@ def make(rng):
     if has_radiation:
         head.append(comment + str(rng.choice([
             f"wavelength: {WAVELENGTH}", f"Wavelength = {WAVELENGTH} A",
-            f"wavelength (nm): {WAVELENGTH / 10:.6f}", f"lambda = {WAVELENGTH / 10:.6f} nm",
+            f"wavelength (nm): {WAVELENGTH / 10:.6f}",
+            f"lambda = {WAVELENGTH / 10:.6f} nm",
             f"Wavelength: {WAVELENGTH * 1e-10:.6e} m",
         ])))  # fmt: skip
     head.append(comment + wide.join(names))
@@ -191,14 +192,17 @@ def rows_of(values, width=8, end=""):
 LAYOUTS = {
     "steps.dat": "10.0 0.1 11.0 my sample\n" + rows_of(COUNTS_ONLY, 10),
     "dbws.dat": " 10.0 0.1 11.0\n" + rows_of(COUNTS_ONLY, 8),
-    "a.mdi": "quartz 01/01/20\n 10.0 0.1 1.0 CU 1.5406 11.0 11\n" + rows_of(COUNTS_ONLY),
+    "a.mdi": "quartz 01/01/20\n 10.0 0.1 1.0 CU 1.5406 11.0 11\n"
+    + rows_of(COUNTS_ONLY),
     "a.udf": "SampleIdent,x ,/\nAnode,Cu,/\nLabdaAlpha1, 1.54056,/\n"
     "LabdaAlpha2, 1.54439,/\nRatioAlpha21, 0.5,/\nDataAngleRange, 10.0, 11.0,/\n"
     "ScanStepSize, 0.1,/\nRawScan\n" + rows_of(COUNTS_ONLY, 8, ",").rstrip(",") + "/\n",
     "a.cpi": "SIETRONICS XRD SCAN\n10\n11\n0.1\nCu\n1.54056\n1-1-20\n1\nx\nSCANDATA\n"
     + "\n".join(map(str, COUNTS_ONLY)),
     "a.asc": "*TYPE = Raw\n*TARGET = Cu\n*WAVE_LENGTH1 = 1.54056\n*BEGIN\n*START = 10\n"
-    "*STOP = 11\n*STEP = 0.1\n*COUNT = 11\n" + rows_of(COUNTS_ONLY, 4, ",") + "\n*END\n",
+    "*STOP = 11\n*STEP = 0.1\n*COUNT = 11\n"
+    + rows_of(COUNTS_ONLY, 4, ",")
+    + "\n*END\n",
     "a.gsas": "title\nBANK 1 11 11 CONST 1000 10 0 0 FXY\n"
     + "\n".join(f"{1000 + 10 * i} {c}" for i, c in enumerate(COUNTS_ONLY)),
 }  # fmt: skip
