@@ -19,6 +19,7 @@ class Kind(StrEnum):
     icsd = "icsd"
     cod = "cod"
     mp = "mp"
+    amcsd = "amcsd"
     cif = "cif"
 
 
@@ -27,13 +28,17 @@ def import_crystals(
         Kind,
         typer.Argument(
             help="icsd: an ICSD export; cod: COD or American Mineralogist; mp: a "
-            "Materials Project table; cif: any CIFs."
+            "Materials Project table; amcsd: the American Mineralogist database of the "
+            "wheel larixite, or its CIFs; cif: any CIFs."
         ),
     ],
-    path: Annotated[
-        Path, typer.Argument(help="Folder, zip archive or file; for mp a table.")
-    ],
     out: Annotated[Path, typer.Option("--out", help="Folder for the result.")],
+    path: Annotated[
+        Optional[Path],
+        typer.Argument(
+            help="Folder, zip archive or file; for mp a table; not needed for amcsd."
+        ),
+    ] = None,
     paper: Annotated[
         bool,
         typer.Option(

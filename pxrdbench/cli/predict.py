@@ -64,7 +64,7 @@ def predict(
         return
     if radiation is None:
         radiation = _ask_radiation(found)
-    scans = list(_read(found[0])) if len(found) == 1 else []
+    scans = list(_read(found[0], radiation)) if len(found) == 1 else []
     if len(scans) == 1 and (out is None or out.suffix != ".csv"):
         _show_one(scans[0], radiation, model, top, out)
     else:
@@ -108,12 +108,12 @@ def _find_all(starts: list[Path]) -> list[Path]:
     return list(found)
 
 
-def _read(file: Path) -> Iterator[_Scan]:
-    """Every scan of a file, or why it cannot be read."""
+def _read(file: Path, radiation: str | None = None) -> Iterator[_Scan]:
+    """Every scan of a file, or why it cannot be read; the radiation converts Q."""
     from pxrdbench.sources.scans.read import read_scan
 
     try:
-        patterns = read_scan(file)
+        patterns = read_scan(file, radiation)
     except SourceError as error:
         yield _Scan(file, None, str(error))
         return
@@ -179,7 +179,7 @@ def _print_json(
 ) -> None:
     """One object a line on stdout; reasons of what fails on stderr."""
     failed = 0
-    for scan in (scan for file in files for scan in _read(file)):
+    for scan in (scan for file in files for scan in _read(file, radiation)):
         try:
             result = _predict(scan, radiation, model)
         except SourceError as error:
@@ -244,7 +244,7 @@ def _write_table(
         writer = csv.DictWriter(stream, _columns(top), restval="")
         writer.writeheader()
         for done, file in enumerate(files, 1):
-            for scan in _read(file):
+            for scan in _read(file, radiation):
                 row = _table_row(scan, radiation, model, top)
                 writer.writerow(row)
                 scans += 1

@@ -11,7 +11,7 @@ from pxrdbench.crystal.cif_reader.text import CifTags, read_number
 
 # Volume for an atom that is no hydrogen [Å³]: diamond has 5.7, at 100 GPa 4.0; caesium
 # 118, the widest frameworks some 100. Beyond, lengths are in nm or pm.
-_LEAST_VOLUME, _MOST_VOLUME = 3.4, 1500.0
+_LEAST_VOLUME, _MOST_VOLUME = 3.0, 1500.0
 # Two full atoms are never nearer than this [Å]: N≡N is 1.10; with hydrogen 0.74 is H2,
 # and X-rays shorten O-H to 0.7 or less.
 _LEAST_DISTANCE, _LEAST_TO_HYDROGEN = 0.75, 0.35

@@ -327,22 +327,34 @@ def _check_width(
             )
 
 
+# What stands before the names of a header line; the first of several names may be
+# empty, as in ";2theta;counts".
+_MARKS = (r"^[#!;%*/\s]+(?:L\s+)?", r"^[#!%*/\s]+", r"^;\s+", r"^")
+
+
 def _find_names(header: list[str], layout: _Layout, width: int) -> list[str]:
     """Names of the columns: the last header line that names one that is known."""
     for line in reversed(header):
-        bare = re.sub(r"^[#!;%*/\s]+(?:L\s+)?", "", line)
-        for cut in dict.fromkeys((layout.delimiter, ",", ";", "\t", None)):
-            if cut is None:
-                choices = [re.split(r"\s{2,}|\t", bare.strip()), bare.split()]
-            else:
-                choices = [next(csv.reader([bare], delimiter=cut), [])]
-            for cells in choices:
-                names = [cell.strip().strip("\"'").strip() for cell in cells]
-                while len(names) > width and not names[-1]:
-                    names.pop()
-                if len(names) == width and _are_names(names):
-                    return names
+        for cells in _cut(line, layout.delimiter):
+            names = [cell.strip().strip("\"'").strip() for cell in cells]
+            while len(names) > width and not names[-1]:
+                names.pop()
+            if len(names) == width and _are_names(names):
+                return names
     return []
+
+
+def _cut(line: str, delimiter: str | None) -> list[list[str]]:
+    """A line of a header, cut in each way that names may be; as the rows are, first."""
+    choices = []
+    for cut in dict.fromkeys((delimiter, ",", ";", "\t", None)):
+        for mark in _MARKS:
+            bare = re.sub(mark, "", line)
+            if cut is None:
+                choices += [re.split(r"\s{2,}|\t", bare.strip()), bare.split()]
+            else:
+                choices.append(next(csv.reader([bare], delimiter=cut), []))
+    return choices
 
 
 def _are_names(names: list[str]) -> bool:

@@ -204,10 +204,7 @@ def _read_row_cif(task: RowTask) -> ImportEntry | ImportFailure:
         space_group=task.space_group or entry.fields.space_group,
         year=task.year or entry.fields.year,
     )
-    if isinstance(entry, ImportFailure):
-        message = f"the row is no crystal: {entry.message}"
-        return replace(entry, fields=fields, message=message)
-    return replace(entry, fields=fields, n_sites=len(entry.crystal.sites))
+    return replace(entry, fields=fields)
 
 
 def _prototype(crystal: Crystal) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.errors import SourceError
 from pxrdbench.sources.cif.blocks import load_readers
+from pxrdbench.sources.databases.amcsd import find_amcsd
 from pxrdbench.sources.databases.icsd import find_icsd_tables, read_icsd_tables
 from pxrdbench.sources.guarded import run_guarded
 from pxrdbench.sources.labels.structure_type import SYMPREC
@@ -93,7 +94,7 @@ class ImportReport:
 
 def import_structures(
     kind: str,
-    path: str | Path,
+    path: str | Path | None,
     out: str | Path,
     *,
     workers: int | None = None,
@@ -108,9 +109,10 @@ def import_structures(
     """Import crystals: ``crystals.parquet``, ``import.json``, ``rejected.csv``.
 
     Args:
-        kind: "icsd", "cod", "mp" or "cif".
+        kind: "icsd", "cod", "mp", "amcsd" or "cif".
         path: Folder (searched to any depth, zip archives too), archive or file; for
-            "mp" a table, a folder of tables, or CIFs.
+            "mp" a table, a folder of tables, or CIFs; for "amcsd" the database of
+            larixite, that of the installed wheel if None, or a folder of CIFs.
         out: Folder for the result. What an earlier run read is taken up.
         workers: Processes; as many as there are cores if None.
         symprec: Tolerance of the search for symmetry [Å].
@@ -125,6 +127,10 @@ def import_structures(
         SourceError: If there is nothing to read, or the folder holds another import.
     """
     filters = filters or ImportFilters()
+    if path is None:
+        if kind != "amcsd":
+            raise SourceError(f"name the folder or file of the {kind} import")
+        path = find_amcsd()
     out = Path(out)
     _check_place(out, kind, Path(path))
     parts = plan_import(kind, path, symprec, part_entries)

@@ -22,7 +22,7 @@ from pxrdbench.sources.cif.files import find_cifs, read_text
 from pxrdbench.sources.databases.materials_project import TABLE_PATH
 from pxrdbench.sources.structures.entry import CifTask, RowTask
 
-KINDS = ("icsd", "cod", "mp", "cif")
+KINDS = ("icsd", "cod", "mp", "amcsd", "cif")
 # Files of one part: some 15 s of work that a kill can cost.
 PART_ENTRIES = 500
 # A file larger than this may hold many crystals: it is cut into tasks of some blocks,
@@ -73,8 +73,12 @@ def plan_import(
     path = Path(path)
     if not path.exists():
         raise SourceError(f"{path}: there is no such file or folder")
-    is_table = kind == "mp" and not _holds_cifs(path)
-    planned = _table_tasks(path, symprec) if is_table else _cif_tasks(path, symprec)
+    if kind == "amcsd" and path.is_file():
+        planned = _amcsd_tasks(path, symprec)
+    elif kind == "mp" and not _holds_cifs(path):
+        planned = _table_tasks(path, symprec)
+    else:
+        planned = _cif_tasks(path, symprec)
     reader = json.dumps([symprec, *reader_versions().items()])
     parts = []
     while some := list(islice(planned, part_entries)):
@@ -99,6 +103,15 @@ def reader_versions() -> dict[str, str]:
 
     names = ("pxrdbench", "pymatgen", "gemmi", "spglib")
     return {name: version(name) for name in names}
+
+
+def _amcsd_tasks(path: Path, symprec: float) -> Iterator[tuple[str, Task, str]]:
+    """Rows of larixite's database, whose digest is pinned."""
+    from pxrdbench.sources.databases.amcsd import DATABASE_SHA256, read_amcsd
+
+    for entry in read_amcsd(path):
+        task = RowTask(symprec, cif=entry.cif, year=entry.year)
+        yield entry.code, task, f"{DATABASE_SHA256} {entry.code}"
 
 
 def _holds_cifs(path: Path) -> bool:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import spglib
 
+from pxrdbench.crystal.symmetry import symbols as space_group_symbols
 from pxrdbench.crystal.symmetry.symbols import find_space_group
-from pxrdbench.sources.labels import space_group_symbols
 
 BY_HAND = {
     "C-1": 2, "A -1": 2, "F-1": 2, "P1": 1, "C1": 1, "P2_1": 4, "P2_1/n": 14,
