@@ -31,6 +31,8 @@ _WORST_RESIDUAL = 0.9
 # fits have. Chosen on ``dev``.
 _SCORE, _EVIDENCE = 0.6, 0.3
 _MISFIT = 3.0
+# Cells whose lines speak so much less for them are not fitted.
+_HOPELESS = 25.0
 _CLEAN_RESIDUAL, _MEASURED_RESIDUAL = 1e-3, 0.05
 
 
@@ -74,7 +76,12 @@ def read_model(
     """As `read_groups`, of a pattern that is already prepared."""
     fits: list[LatticeIntensities | None] = []
     found: list[CellEvidence | None] = []
+    highest = max((cell.score for cell in cells), default=0.0)
     for cell in cells:
+        if _SCORE * (highest - cell.score) > _HOPELESS:
+            fits.append(None)
+            found.append(None)
+            continue
         fit = fit_intensities(model, cell.conventional, cell.bravais_lattice)
         usable = fit is not None and fit.residual < _WORST_RESIDUAL
         fits.append(fit)
