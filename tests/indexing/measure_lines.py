@@ -8,6 +8,7 @@ python tests/indexing/measure_lines.py cells [--third choose|rest]
 import argparse
 import json
 import time
+from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -111,23 +112,26 @@ def measure_clean(part: str, count: int) -> None:
     for c in HEIGHT_CLASSES:
         a, b, d, e = found[c]
         r = np.array(ratios[c])
-        core = r[np.abs(r) < 5]
+        core = np.sqrt((r[np.abs(r) < 5] ** 2).mean())
+        middle, far = np.median(np.abs(r)), (np.abs(r) >= 5).mean()
         print(
             f"height {c[0]:g}-{c[1]:g}: alone {b}/{a} = {b / max(a, 1):.3f}, blended "
-            f"{e}/{d} = {e / max(d, 1):.3f}, false {false[c]}, off/error rms "
-            f"{np.sqrt((r**2).mean()):.2f}, median |.| {np.median(np.abs(r)):.2f}, core "
-            f"{np.sqrt((core**2).mean()):.2f}, > 5: {(np.abs(r) >= 5).mean():.4f}"
+            f"{e}/{d} = {e / max(d, 1):.3f}, false {false[c]}; off/error median "
+            f"{middle:.2f}, rms below 5 {core:.2f}, share above 5 {far:.4f}"
         )
     f = np.array(first20)
     print(
         f"first 20 true lines above 1e-3: seen {f[:, 0].mean():.4f}, all seen in "
-        f"{(f[:, 0] == 1).mean():.3f}, false among them {f[:, 1].mean():.3f} a pattern; "
+        f"{(f[:, 0] == 1).mean():.3f}, false among them {f[:, 1].mean():.3f} a pattern"
+    )
+    print(
         f"deviation of lines alone: median {np.median(deviations) / 0.01:.1e} steps, "
         f"95 % {np.quantile(deviations, 0.95) / 0.01:.1e}"
     )
     t = np.array(times) * 1e3
     print(
-        f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, max {t.max():.1f}"
+        f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, "
+        f"max {t.max():.1f}"
     )
 
 
@@ -176,7 +180,7 @@ def measure_measured(third: str) -> None:
     ]
     find_lines(*rows[0][1].T, "CuKa")
     for name in ("find_lines", "smoothed maxima"):
-        times, results, ratios, widths = [], [], [], []
+        times, results, ratios = [], [], []
         for label, scan in rows:
             x, y = scan.T
             start = time.process_time()
@@ -201,14 +205,15 @@ def measure_measured(third: str) -> None:
             )
         r = np.array([v[2:8] for v in results], float)
         n = r.sum(axis=0)
+        foreign, middle = r[:, 0] - r[:, 2], np.median(np.abs(ratios))
         print(
             f"{name}: {len(rows)} scans; of the first 20 lines within 0.03: "
             f"{n[1] / n[0]:.3f}, 0.05: {n[2] / n[0]:.3f}; foreign a scan "
-            f"{(r[:, 0] - r[:, 2]).mean():.2f}, scans with <= 1 foreign "
-            f"{((r[:, 0] - r[:, 2]) <= 1).mean():.2f}, lines a scan {r[:, 0].mean():.1f}; "
-            f"allowed positions up to the last of them found {n[4] / n[3]:.3f}; off/error rms "
-            f"{np.sqrt(np.mean(np.square(ratios))):.2f} median {np.median(np.abs(ratios)):.2f}; CPU ms median "
-            f"{1e3 * np.median(times):.1f} max {1e3 * max(times):.1f}"
+            f"{foreign.mean():.2f}, scans with <= 1: {(foreign <= 1).mean():.2f}, "
+            f"lines a scan {r[:, 0].mean():.1f}; allowed positions up to the last of "
+            f"them found {n[4] / n[3]:.3f}; off/error rms "
+            f"{np.sqrt(np.mean(np.square(ratios))):.2f} median {middle:.2f}; CPU ms "
+            f"median {1e3 * np.median(times):.1f} max {1e3 * max(times):.1f}"
         )
         if name == "find_lines":
             for v in results:
@@ -259,8 +264,8 @@ def measure_cells(third: str, out: str | None) -> None:
         ranks[label["id"]] = rank
         by.setdefault(label["crystal_system"], []).append(rank)
     every = np.concatenate([np.array(v) for v in by.values()])
-    for name, r in [*sorted(by.items()), ("all", every)]:
-        r = np.array(r)
+    for name, found in [*sorted(by.items()), ("all", every)]:
+        r = np.array(found)
         print(
             f"{name:13s} {len(r):4d} first {(r == 1).mean():.3f} among five "
             f"{((r > 0) & (r <= 5)).mean():.3f} among twenty {(r > 0).mean():.3f}"
@@ -270,8 +275,7 @@ def measure_cells(third: str, out: str | None) -> None:
         f"{1e3 * np.median(cells_time):.1f}"
     )
     if out:
-        with open(out, "w") as file:
-            json.dump(ranks, file)
+        Path(out).write_text(json.dumps(ranks))
 
 
 if __name__ == "__main__":
