@@ -22,6 +22,18 @@ from measured_truth import (
 )
 from scipy.signal import find_peaks, savgol_filter
 
+from pxrdbench.diffraction.measurement.effect import Samples
+from pxrdbench.diffraction.measurement.line_effects import (
+    SampleDisplacement,
+    SpectralLines,
+    ZeroShift,
+)
+from pxrdbench.diffraction.measurement.measurement import (
+    Measurement,
+    load_measurement,
+)
+from pxrdbench.diffraction.pattern import PeakBatch
+from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.indexing.cells import find_cells
 from pxrdbench.indexing.lattices import same_lattice
 from pxrdbench.indexing.lines import find_lines
@@ -132,6 +144,68 @@ def measure_clean(part: str, count: int) -> None:
     print(
         f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, "
         f"max {t.max():.1f}"
+    )
+
+
+def measure_simulated(part: str, count: int) -> None:
+    """Scans of the preset ``laboratory`` (what acts on rendering), truth known."""
+    track = load_track("open/structure-type", part)
+    n = len(track.ids)
+    rows = np.linspace(0, n - 1, min(count, n)).astype(np.int64)
+    offset = track.peaks.peak_offset
+    these = [slice(offset[i], offset[i + 1]) for i in rows]
+    peaks = PeakBatch(
+        np.concatenate([track.peaks.two_theta[s] for s in these]),
+        np.concatenate([track.peaks.intensity[s] for s in these]),
+        np.concatenate([[0], np.cumsum([s.stop - s.start for s in these])]),
+        wavelength=track.peaks.wavelength,
+    )
+    whole, samples = load_measurement("laboratory"), Samples(1, 0, len(rows))
+    rendered = Measurement(
+        tuple(e for e in whole.effects if e.acts_when == "rendered"), name="rendered"
+    )
+    scans = rendered.render(peaks, track.grid, samples, track.crystallite_size_nm[rows])
+    first = SpectralLines(((Radiation.parse("CuKa").lines[0][0], 1.0),))
+    truth = first.apply(peaks, samples, track.grid)
+    for kind in (ZeroShift, SampleDisplacement):
+        if (effect := rendered.get(kind)) is not None:
+            truth = effect.apply(truth, samples, track.grid)
+    x = track.grid.angles()
+    ratios, foreign, seen, strong, alone = [], 0, 0, 0, []
+    for k in range(len(rows)):
+        lines = find_lines(x, scans.intensity[k], "CuKa", kind="measured")
+        here = slice(truth.peak_offset[k], truth.peak_offset[k + 1])
+        place, area = truth.two_theta[here], truth.intensity[here]
+        got = lines.two_theta[:20]
+        if len(got) == 0:
+            continue
+        off = got - nearest(place, got)
+        reach = np.maximum(0.03, 0.3 * lines.fwhm[:20])
+        foreign += int((np.abs(off) > reach).sum())
+        # A line that no other of a tenth of its area comes near.
+        for j in range(len(got)):
+            near = np.abs(place - got[j]) < 2.5 * lines.fwhm[j]
+            if near.sum() == 0 or abs(off[j]) > reach[j]:
+                continue
+            top = area[near].max()
+            if (area[near] > 0.03 * top).sum() == 1:
+                true = place[near][area[near].argmax()]
+                ratios.append((got[j] - true) / lines.two_theta_error[j])
+                alone.append(abs(got[j] - true))
+        high = area > 0.05 * area.max()
+        inside = high & (place < lines.two_theta_range[1]) & (place > x[0] + 0.2)
+        strong += int(inside.sum())
+        distance = np.abs(
+            nearest(np.sort(lines.two_theta), place[inside]) - place[inside]
+        )
+        seen += int((distance < 0.1).sum())
+    r = np.array(ratios)
+    print(
+        f"laboratory: {len(rows)} scans of {part}; in the first 20 lines foreign "
+        f"{foreign / len(rows):.2f} a scan; true lines above 5 % within 0.1 degrees "
+        f"{seen / strong:.3f}; lines alone: {len(r)}, |off| median "
+        f"{np.median(alone):.4f}, off/error rms {np.sqrt((r**2).mean()):.2f}, median "
+        f"{np.median(np.abs(r)):.2f}, share above 3 {(np.abs(r) > 3).mean():.3f}"
     )
 
 
@@ -280,7 +354,7 @@ def measure_cells(third: str, out: str | None) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["clean", "measured", "cells"])
+    parser.add_argument("what", choices=["clean", "simulated", "measured", "cells"])
     parser.add_argument("--part", default="dev")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--third", default="choose", choices=["choose", "rest"])
@@ -288,6 +362,8 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if given.what == "clean":
         measure_clean(given.part, given.count)
+    elif given.what == "simulated":
+        measure_simulated(given.part, given.count)
     elif given.what == "measured":
         measure_measured(given.third)
     else:
