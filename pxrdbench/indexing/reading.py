@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from pxrdbench.diffraction.radiation import Radiation
+from pxrdbench.indexing.absences import normalised_of
 from pxrdbench.indexing.cells import Cell
+from pxrdbench.indexing.extinction import BRAVAIS_LATTICES
 from pxrdbench.indexing.intensities import (
     LatticeIntensities,
     ScanModel,
@@ -23,6 +25,7 @@ from pxrdbench.indexing.posterior import (
     symbol_probability,
     weigh_groups,
 )
+from pxrdbench.indexing.symmetry_statistics import N_FEATURES, symmetry_features
 
 # A cell that leaves most of the pattern explains nothing.
 _WORST_RESIDUAL = 0.9
@@ -134,3 +137,45 @@ def combine_cells(
         intensities=fit,
         residual=1.0 if fit is None else fit.residual,
     )
+
+
+def group_features(
+    model: ScanModel, cell: Cell | None
+) -> Float32[np.ndarray, " features"]:
+    """Describe a pattern under one cell in numbers, for a network.
+
+    Args:
+        model: The pattern.
+        cell: The cell; None where there is none.
+
+    Returns:
+        `symmetry_statistics.N_FEATURES` numbers of intensities, volume and shape; ln of
+        the probability of each extinction symbol under equal groups, not below -20; a
+        one at the place of the Bravais lattice; ln of residual and of the primitive
+        volume [Å³], and whether the cell could be fitted. All zero without a cell.
+    """
+    n_symbols = len(symbol_probability(np.zeros(231))[0])
+    n_lattices = len(BRAVAIS_LATTICES)
+    out = np.zeros(N_FEATURES + n_symbols + n_lattices + 3, np.float32)
+    if cell is None:
+        return out
+    fit = fit_intensities(model, cell.conventional, cell.bravais_lattice)
+    if fit is None:
+        return out
+    evidence = weigh_groups(
+        fit, cell.bravais_lattice, group_prior("uniform"), model.wavelength,
+        measured=model.measured, statistics=False,
+    )  # fmt: skip
+    if not math.isfinite(evidence.log_weight):
+        return out
+    normalised, error = normalised_of(fit, model.wavelength)
+    out[:N_FEATURES] = symmetry_features(
+        cell.bravais_lattice, fit.metric, fit.hkl, fit.line_of, normalised, error,
+        fit.multiplicity,
+    )  # fmt: skip
+    _, symbols = symbol_probability(np.exp(evidence.log_group - evidence.log_weight))
+    end = N_FEATURES + n_symbols
+    out[N_FEATURES:end] = np.log(np.maximum(symbols, 2e-9))
+    out[end + BRAVAIS_LATTICES.index(cell.bravais_lattice)] = 1.0
+    out[-3:] = math.log(max(fit.residual, 1e-6)), math.log(fit.volume), 1.0
+    return out

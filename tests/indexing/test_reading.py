@@ -7,6 +7,7 @@ import pxrdbench as px
 from pxrdbench.errors import PatternError
 from pxrdbench.indexing.absences import absence_evidence
 from pxrdbench.indexing.cells import Cell
+from pxrdbench.indexing.intensities import model_clean
 from pxrdbench.indexing.lattices import primitive_cell
 from pxrdbench.indexing.posterior import (
     PRIORS,
@@ -14,7 +15,7 @@ from pxrdbench.indexing.posterior import (
     symbol_probability,
     volume_ratio,
 )
-from pxrdbench.indexing.reading import read_groups
+from pxrdbench.indexing.reading import group_features, read_groups
 
 ANGLES = np.linspace(5.0, 90.0, 8501)
 
@@ -138,3 +139,14 @@ def test_evidence_grows_with_what_is_not_seen_and_falls_with_what_is():
         np.array([0.0]), np.array([np.inf]), thresholds, shares, 0.01, 1.0, 0.03
     )
     assert unknown[0] == 0.0
+
+
+def test_features_are_finite_and_zero_without_a_cell():
+    pattern, lattice, bravais_lattice, _ = pattern_of("quartz")
+    model = model_clean(ANGLES, pattern)
+    features = group_features(model, cell_of(lattice, bravais_lattice))
+    none = group_features(model, None)
+    assert np.all(np.isfinite(features))
+    assert features[-1] == 1.0
+    assert features.shape == none.shape
+    assert not none.any()
