@@ -198,7 +198,13 @@ def main():
             lines = find_lines(angles, pattern, radiation=radiation)
             cells = find_cells(lines, n_cells=options.found)
         found = read_groups(
-            angles, pattern, cells, radiation=radiation, measured=measured, prior=prior
+            angles,
+            pattern,
+            cells,
+            radiation=radiation,
+            measured=measured,
+            prior=prior,
+            given=not options.found,
         )
         times.append(time.process_time() - start)
         probability = found.space_group_probability
