@@ -34,8 +34,8 @@ WEAK_SHARE = np.array(
 # Share of errors that are three times as large as thought.
 _CLEAN_TAIL, _MEASURED_TAIL = 0.03, 0.03
 # Weak lines of one crystal go together (special positions, pseudo-translations), so
-# that each says less than if they were independent; chosen on ``dev``, and on a third of
-# the named RRUFF patterns, where noise leaves fewer lines to say anything.
+# that each says less than if they were independent; chosen on ``dev``, and on a third
+# of the named RRUFF patterns, where noise leaves fewer lines to say anything.
 _CLEAN_DEPENDENCE, _MEASURED_DEPENDENCE = 0.45, 0.9
 # Fits leave this much at a line that is not there, relative to the strongest line.
 _CLEAN_FLOOR, _MEASURED_FLOOR = 1e-6, 1e-3
@@ -43,7 +43,7 @@ _CLEAN_STRAY, _MEASURED_STRAY = 3e-3, 1e-2
 
 
 @njit(cache=True, nogil=True)
-def normalise_intensities(inverse_d2, intensity, multiplicity, wavelength):  # type: ignore[no-untyped-def]
+def normalise_intensities(inverse_d2, intensity, multiplicity, wavelength):
     """Intensity a reflection, of mean 1 at each angle, and the factor to it.
 
     I / (Lp n) is divided by K exp(−b/d²), fitted to its means in shells of equal
@@ -101,12 +101,10 @@ def normal_share(x: float) -> float:
 
 
 @njit(cache=True, nogil=True)
-def absence_evidence(  # type: ignore[no-untyped-def]
-    normalised, error, thresholds, shares, stray, dependence, tail
-):
-    """What each line adds to the log-likelihood of symbols that forbid it, and that of
+def absence_evidence(normalised, error, thresholds, shares, stray, dependence, tail):
+    """Log-likelihood ratio of each line for being forbidden.
 
-    the line where it is allowed.
+    The second array is what a line costs that is not seen though nothing forbids it.
     """
     n = normalised.shape[0]
     evidence, allowance = np.empty(n), np.empty(n)

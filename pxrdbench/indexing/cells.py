@@ -15,7 +15,6 @@ from pxrdbench.indexing.indexer import (
     SHIFTS,
     SYSTEMS,
     index_many,
-    index_one,
 )
 from pxrdbench.indexing.lattices import (
     BRAVAIS_LATTICES,
@@ -31,7 +30,12 @@ from pxrdbench.indexing.lattices import (
 )
 from pxrdbench.indexing.line_list import LineList
 from pxrdbench.indexing.ranking import RESULT, count_distinct
-from pxrdbench.indexing.refine import six_of_matrix
+from pxrdbench.indexing.refine import (
+    design_row,
+    matrix_of_six,
+    metric_from_free,
+    six_of_matrix,
+)
 from pxrdbench.indexing.search import SUBLATTICES
 
 Six = tuple[float, float, float, float, float, float]
@@ -105,9 +109,9 @@ def foreign_probability(lines: LineList) -> Float64[np.ndarray, " lines"]:
 def _arrays(lines: LineList) -> tuple[np.ndarray, ...]:
     """What the kernels take of a list of lines."""
     return (
-        np.ascontiguousarray(lines.two_theta),
-        np.ascontiguousarray(lines.two_theta_error),
-        np.ascontiguousarray(lines.fwhm),
+        lines.two_theta,
+        lines.two_theta_error,
+        lines.fwhm,
         foreign_probability(lines),
     )
 
@@ -316,25 +320,20 @@ def find_cells(
         raise PatternError(f"max_volume {max_volume} must be above zero")
     if n_cells < 1:
         raise PatternError(f"n_cells {n_cells} must be one or more")
-    allowed = _allowed(crystal_system)
     for values in (lines.two_theta, lines.two_theta_error, lines.fwhm):
         if not np.isfinite(values).all():
             raise PatternError("positions, errors and widths of lines must be finite")
     if zero_shift is None:
         zero_shift = bool(np.isfinite(lines.significance).any())
-    results = np.zeros((n_cells, RESULT))
-    least_det = 0.0 if max_volume is None else max_volume**-2.0
-    count = index_one(
-        *_arrays(lines),
-        lines.wavelength,
-        lines.two_theta_range[0],
-        least_det,
-        allowed,
-        zero_shift,
-        SHIFTS if zero_shift else np.zeros(1),
-        results,
+    # One compiled entry serves one list and many.
+    rows, counts = find_cells_batch(
+        [lines],
+        max_volume=max_volume,
+        crystal_system=crystal_system,
+        n_cells=n_cells,
+        zero_shift=zero_shift,
     )
-    cells = [_cell_of_row(row, lines) for row in results[:count]]
+    cells = [_cell_of_row(row, lines) for row in rows[0, : counts[0]]]
     if judge is not None and cells:
         more = judge(cells)
         if len(more) != len(cells):
@@ -345,6 +344,99 @@ def find_cells(
         ]
         cells.sort(key=lambda cell: -cell.score)
     return cells
+
+
+@dataclass(frozen=True, eq=False)
+class RefinedCell:
+    """Least squares of a cell on its indexed lines.
+
+    Attributes:
+        conventional: a, b, c [Å], α, β, γ [degrees].
+        error: Their standard errors; 0 where the symmetry fixes them.
+        zero_shift: Zero shift [degrees].
+        zero_shift_error: Its standard error; 0 where it isn't refined.
+        error_scale: Root of χ² per degree of freedom, by which errors are multiplied
+            where it's above one.
+        n_lines: Lines that were fitted.
+    """
+
+    conventional: Six
+    error: Six
+    zero_shift: float
+    zero_shift_error: float
+    error_scale: float
+    n_lines: int
+
+
+def refine_cell(
+    cell: Cell, lines: LineList, *, zero_shift: bool = False
+) -> RefinedCell:
+    """Refine a cell on all of its lines, under its symmetry.
+
+    The model is Q = Σ x_p r_p(hkl) + (dQ/d2θ) z, linear in the free numbers of the
+    reciprocal metric and in the zero shift z; weights are 1/σ². Errors of the cell
+    follow from the covariance of the free numbers.
+
+    Args:
+        cell: With the indices of each line.
+        lines: The lines it was found on.
+        zero_shift: Whether to refine the zero shift; else that of the cell is kept.
+
+    Raises:
+        PatternError: If fewer lines are indexed than numbers are free.
+    """
+    code = BRAVAIS_LATTICES.index(cell.bravais_lattice)
+    used = cell.hkl.any(axis=1)
+    hkl = cell.hkl[used].astype(np.float64)
+    theta = np.radians((lines.two_theta[used] - cell.zero_shift) / 2)
+    q = (2.0 * np.sin(theta) / lines.wavelength) ** 2
+    slope = np.radians(2.0 * np.sin(2 * theta) / lines.wavelength**2)
+    weight = 1.0 / (slope * lines.two_theta_error[used])
+    row = np.zeros(7)
+    p = design_row(code, 1.0, 1.0, 1.0, row)
+    size = p + 1 if zero_shift else p
+    if len(q) < size:
+        raise PatternError(f"{len(q)} indexed lines do not determine {size} numbers")
+    design = np.zeros((len(q), size))
+    for i, (h, k, l) in enumerate(hkl):
+        design_row(code, h, k, l, row)
+        design[i, :p] = row[:p]
+    if zero_shift:
+        design[:, p] = slope
+    scaled = design * weight[:, None]
+    x, _, rank, _ = np.linalg.lstsq(scaled, q * weight, rcond=None)
+    if rank < size:
+        raise PatternError(f"the indexed lines do not determine {size} numbers")
+    covariance = np.linalg.inv(scaled.T @ scaled)
+    freedom = max(len(q) - size, 1)
+    scale = float(np.sqrt(np.sum((scaled @ x - q * weight) ** 2) / freedom))
+    covariance *= max(1.0, scale) ** 2
+
+    def parameters(free: Float64[np.ndarray, " free"]) -> Float64[np.ndarray, " 6"]:
+        g = np.empty(6)
+        metric_from_free(code, free, g)
+        return np.array(cell_parameters(inverse(matrix_of_six(g))))
+
+    centre = parameters(x[:p])
+    jacobian = np.empty((6, p))
+    for j in range(p):
+        moved = x[:p].copy()
+        step = 1e-6 * max(abs(moved[j]), 1e-3 * abs(moved[0]))
+        moved[j] += step
+        jacobian[:, j] = (parameters(moved) - centre) / step
+    variance = np.einsum("ij,jk,ik->i", jacobian, covariance[:p, :p], jacobian)
+    error = np.sqrt(np.maximum(variance, 0.0))
+    error[error < 1e-9 * centre] = 0.0
+    a, b, c, alpha, beta, gamma = (float(v) for v in centre)
+    ea, eb, ec, e_alpha, e_beta, e_gamma = (float(v) for v in error)
+    return RefinedCell(
+        conventional=(a, b, c, alpha, beta, gamma),
+        error=(ea, eb, ec, e_alpha, e_beta, e_gamma),
+        zero_shift=cell.zero_shift + (float(x[p]) if zero_shift else 0.0),
+        zero_shift_error=float(np.sqrt(covariance[p, p])) if zero_shift else 0.0,
+        error_scale=scale,
+        n_lines=len(q),
+    )
 
 
 def find_cells_batch(
@@ -381,6 +473,8 @@ def find_cells_batch(
             0.0 if max_volume is None else max_volume**-2.0,
             _allowed(crystal_system),
             zero_shift,
+            np.zeros((0, 6)),
+            True,
             SHIFTS if zero_shift else np.zeros(1),
             results,
             counts,

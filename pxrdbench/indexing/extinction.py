@@ -155,7 +155,9 @@ def load_patterns(bravais_lattice: str) -> ExtinctionPatterns:
     closed: dict[bytes, tuple[int, dict[int, int]]] = {}
     for bits, counts in members.items():
         chosen = [c for c in range(len(conditions)) if bits >> c & 1]
-        absent = masks[chosen].any(axis=0) if chosen else np.zeros(len(probe), bool)
+        absent = np.zeros(len(probe), bool)
+        for condition in chosen:
+            absent |= masks[condition]
         whole = sum(
             1 << c for c in range(len(conditions)) if not np.any(masks[c] & ~absent)
         )
@@ -190,17 +192,20 @@ def is_absent(
     translation: Int64[np.ndarray, " 3"],
 ) -> Bool[np.ndarray, " reflections"]:
     """Tell which reflections one operator extinguishes; translation in 1/24."""
-    fixed = np.all(hkl @ rotation == hkl, axis=1)
-    return fixed & ((hkl @ translation) % TRANSLATION_DENOMINATOR != 0)
+    fixed: Bool[np.ndarray, " reflections"] = np.all(hkl @ rotation == hkl, axis=1)
+    absent: Bool[np.ndarray, " reflections"] = fixed & (
+        (hkl @ translation) % TRANSLATION_DENOMINATOR != 0
+    )
+    return absent
 
 
 def allowed_by_centring(
     hkl: Int64[np.ndarray, "reflections 3"], centring: str
 ) -> Bool[np.ndarray, " reflections"]:
     """Tell which reflections a centring allows: P A C I F R (obverse)."""
-    h, k, l = hkl.T  # noqa: E741  # the Miller index
+    h, k, l = hkl.T
     conditions = {
-        "P": h == h,
+        "P": np.ones(len(h), bool),
         "A": (k + l) % 2 == 0,
         "B": (h + l) % 2 == 0,
         "C": (h + k) % 2 == 0,
@@ -208,13 +213,15 @@ def allowed_by_centring(
         "F": ((h + k) % 2 == 0) & ((h + l) % 2 == 0),
         "R": (-h + k + l) % 3 == 0,
     }
-    return conditions[centring]
+    allowed: Bool[np.ndarray, " reflections"] = conditions[centring]
+    return allowed
 
 
 def _probe_reflections(bravais_lattice: str) -> Int64[np.ndarray, "reflections 3"]:
-    """Reflections that tell any two conditions apart: translations are sixths or
+    """Reflections that tell any two conditions apart.
 
-    quarters, so that indices up to 6 on axes and up to 4 elsewhere do.
+    Translations are sixths or quarters, so that indices up to 6 on axes and up to 4
+    elsewhere do.
     """
     box = np.stack(np.meshgrid(*[np.arange(-4, 5)] * 3, indexing="ij"), axis=-1)
     axes = [n * row for n in (5, 6, 8, 12) for row in _IDENTITY]
@@ -222,7 +229,10 @@ def _probe_reflections(bravais_lattice: str) -> Int64[np.ndarray, "reflections 3
     # One of h and -h, and of those only the ones that the centring allows.
     sign = (hkl[:, 0] * 100 + hkl[:, 1]) * 100 + hkl[:, 2]
     hkl = hkl[sign > 0]
-    return hkl[allowed_by_centring(hkl, bravais_lattice[1])]
+    kept: Int64[np.ndarray, "reflections 3"] = hkl[
+        allowed_by_centring(hkl, bravais_lattice[1])
+    ]
+    return kept
 
 
 def _primitive_operators(
@@ -248,12 +258,12 @@ def _keeps_centring(
 
 
 @njit(cache=True, nogil=True)
-def condition_masks(hkl, rotation, translation):  # type: ignore[no-untyped-def]
+def condition_masks(hkl, rotation, translation):
     """Bits of the elementary conditions that extinguish each reflection."""
     n = hkl.shape[0]
     masks = np.zeros(n, np.int64)
     for i in range(n):
-        h, k, l = np.int64(hkl[i, 0]), np.int64(hkl[i, 1]), np.int64(hkl[i, 2])  # noqa: E741
+        h, k, l = np.int64(hkl[i, 0]), np.int64(hkl[i, 1]), np.int64(hkl[i, 2])
         bits = np.int64(0)
         for c in range(rotation.shape[0]):
             r = rotation[c]
@@ -270,7 +280,7 @@ def condition_masks(hkl, rotation, translation):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def forbidden_lines(masks, line_of, n_lines, condition_bits):  # type: ignore[no-untyped-def]
+def forbidden_lines(masks, line_of, n_lines, condition_bits):
     """Whether all reflections of a line are absent in a pattern; lines x patterns."""
     n_patterns = condition_bits.shape[0]
     forbidden = np.ones((n_lines, n_patterns), np.bool_)

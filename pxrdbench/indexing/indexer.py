@@ -22,16 +22,16 @@ from pxrdbench.indexing.lattices import (
     TP,
     TWO_FOLDS,
 )
+from pxrdbench.indexing.line_table import COARSE, FINE, fill_table
 from pxrdbench.indexing.ranking import rank_pool, row_volume
 from pxrdbench.indexing.search import (
-    COARSE,
     CUBIC_SUMS,
-    FINE,
+    ONE,
     POOL,
     SUBLATTICES,
     SUPERLATTICES,
     close_pool,
-    fill_table,
+    probe,
     search_cubic,
 )
 from pxrdbench.indexing.zones import (
@@ -63,7 +63,7 @@ TOO_FOREIGN = 0.25  # lines that are foreign so probably aren't looked at
 SHIFTS = np.array([0.03, 0.07, -0.01, 0.11, -0.05, 0.15, -0.09])
 ZERO_SPREAD = 0.08
 HIDDEN = 0.4  # of a line's width: nearer ones can't be seen beside it
-LATTICES_RANKED = 16
+LATTICES_RANKED = 16  # of the pool; half as many more of measured lines
 SYSTEMS = {
     "triclinic": (AP,),
     "monoclinic": (MP, MC),
@@ -87,6 +87,8 @@ def index_at_shift(
     least_det,
     allowed,
     noisy,
+    seeds,
+    search,
     results,
 ):
     """Search, refine and rank the lattices of lines at one zero shift.
@@ -102,6 +104,8 @@ def index_at_shift(
         least_det: 1 / V² of the largest primitive cell.
         allowed: Whether each Bravais lattice may be.
         noisy: Whether the pattern was measured: the zero shift is refined as well.
+        seeds: Reciprocal metrics (A B C F E D) to try besides.
+        search: Whether to search; else the seeds alone are tried.
         results: Receives lattices, best first, see `ranking.RESULT`.
 
     Returns:
@@ -138,9 +142,10 @@ def index_at_shift(
         data[0], data[1], hidden, n, data[0, n - 1] + 1.5 * data[1, n - 1], table
     )
     stamp = np.zeros(COARSE + 2, np.int64)
-    setup = np.empty(6)
+    setup = np.empty(7)
     setup[0], setup[1], setup[2] = n, min(FIRST_LINES, n), min(SPARE, n - 3)
     setup[3], setup[4], setup[5] = q_first, scale, least_det
+    setup[6] = 1.0 if noisy else 0.0
     pool = np.zeros((POOL, 10))
     scratch = np.zeros((2, VOTES))
     cubic = allowed[CP] or allowed[CI] or allowed[CF]
@@ -148,6 +153,12 @@ def index_at_shift(
     low = False
     for code in range(TP):
         low = low or allowed[code]
+    if len(seeds) > 0:
+        whole = setup.copy()
+        whole[1] = n  # all lines at once
+        for i in range(len(seeds)):
+            probe(seeds[i], 0, ONE, data, whole, table, stamp, pool, 1000.0)
+    cubic, uniaxial, low = cubic and search, uniaxial and search, low and search
     if cubic:
         search_cubic(data, setup, table, stamp, pool, CUBIC_SUMS, 60.0)
     if uniaxial:
@@ -160,7 +171,8 @@ def index_at_shift(
         stack_zones(zones, min(found, 32), data, setup, table, stamp, pool, scratch, 10)
         if not is_good(pool, data, n):
             pair_zones(zones, found, data, setup, table, stamp, pool, scratch, 4)
-    close_pool(data, setup, table, stamp, pool, SUBLATTICES, SUPERLATTICES, 2)
+    if search:
+        close_pool(data, setup, table, stamp, pool, SUBLATTICES, SUPERLATTICES, 2)
     return rank_pool(
         pool,
         data,
@@ -170,7 +182,7 @@ def index_at_shift(
         TWO_FOLDS,
         allowed,
         noisy,
-        LATTICES_RANKED,
+        LATTICES_RANKED + (LATTICES_RANKED // 2 if noisy else 0),
         results,
     )
 
@@ -186,6 +198,8 @@ def index_one(
     least_det,
     allowed,
     noisy,
+    seeds,
+    search,
     shifts,
     results,
 ):
@@ -201,6 +215,8 @@ def index_one(
         least_det: See `index_at_shift`.
         allowed: See `index_at_shift`.
         noisy: See `index_at_shift`.
+        seeds: See `index_at_shift`.
+        search: See `index_at_shift`.
         shifts: Zero shifts [degrees].
         results: See `index_at_shift`.
 
@@ -219,6 +235,8 @@ def index_one(
             least_det,
             allowed,
             noisy,
+            seeds,
+            search,
             results,
         )
         for i in range(count):
@@ -239,6 +257,8 @@ def index_one(
             least_det,
             allowed,
             noisy,
+            seeds,
+            search,
             some,
         )
         for i in range(found):
@@ -284,6 +304,8 @@ def index_many(
     least_det,
     allowed,
     noisy,
+    seeds,
+    search,
     shifts,
     results,
     counts,
@@ -301,6 +323,8 @@ def index_many(
         least_det: 1 / V² of the largest primitive cell.
         allowed: Whether each Bravais lattice may be.
         noisy: Whether patterns were measured.
+        seeds: See `index_at_shift`.
+        search: See `index_at_shift`.
         shifts: Zero shifts to search at [degrees].
         results: Receives (lists, cells, `ranking.RESULT`).
         counts: Receives lattices per list.
@@ -317,6 +341,8 @@ def index_many(
             least_det,
             allowed,
             noisy,
+            seeds,
+            search,
             shifts,
             results[i],
         )

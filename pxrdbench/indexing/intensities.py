@@ -157,9 +157,7 @@ def reciprocal_metric(
     return np.array([g[0, 0], g[1, 1], g[2, 2], 2 * g[1, 2], 2 * g[0, 2], 2 * g[0, 1]])
 
 
-def _primitive_volume(
-    metric: Float64[np.ndarray, " 6"], bravais_lattice: str
-) -> float:
+def _primitive_volume(metric: Float64[np.ndarray, " 6"], bravais_lattice: str) -> float:
     """Volume of the primitive cell [Å³] of a reciprocal metric."""
     a, b, c = metric[:3]
     f, e, d = metric[3:] / 2.0

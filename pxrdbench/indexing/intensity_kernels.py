@@ -33,7 +33,7 @@ _P, _A, _C, _I, _F, _R = 0, 1, 2, 3, 4, 5
 
 
 @njit(cache=True, nogil=True)
-def is_allowed(h: int, k: int, l: int, centring: int) -> bool:  # noqa: E741
+def is_allowed(h: int, k: int, l: int, centring: int) -> bool:
     """Whether a centring (0 P, 1 A, 2 C, 3 I, 4 F, 5 R obverse) allows hkl."""
     if centring == _A:
         return (k + l) % 2 == 0
@@ -49,7 +49,7 @@ def is_allowed(h: int, k: int, l: int, centring: int) -> bool:  # noqa: E741
 
 
 @njit(cache=True, nogil=True)
-def inverse_d2_of(metric: Metric, h: float, k: float, l: float) -> float:  # noqa: E741
+def inverse_d2_of(metric, h, k, l):
     """1/d² = h²g₀ + k²g₁ + l²g₂ + kl g₃ + hl g₄ + hk g₅."""
     return (
         h * (h * metric[0] + k * metric[5] + l * metric[4])
@@ -59,7 +59,7 @@ def inverse_d2_of(metric: Metric, h: float, k: float, l: float) -> float:  # noq
 
 
 @njit(cache=True, nogil=True)
-def list_reflections(metric, centring, low, high, most):  # type: ignore[no-untyped-def]
+def list_reflections(metric, centring, low, high, most):
     """All hkl of one half of the sphere with low <= 1/d² <= high, ascending.
 
     Where there would be more than ``most``, the sphere is made smaller.
@@ -71,7 +71,7 @@ def list_reflections(metric, centring, low, high, most):  # type: ignore[no-unty
     if not (determinant > 0.0 and a > 0.0 and b > 0.0 and c > 0.0):
         return empty, np.zeros(0)
     share = 1.0
-    if centring == _A or centring == _C or centring == _I:
+    if centring in (_A, _C, _I):
         share = 0.5
     elif centring == _F:
         share = 0.25
@@ -97,7 +97,7 @@ def list_reflections(metric, centring, low, high, most):  # type: ignore[no-unty
     for h in range(h_max + 1):
         for k in range(0 if h == 0 else -k_max, k_max + 1):
             first = 1 if h == 0 and k == 0 else -l_max
-            for l in range(first, l_max + 1):  # noqa: E741
+            for l in range(first, l_max + 1):
                 if not is_allowed(h, k, l, centring):
                     continue
                 value = inverse_d2_of(metric, float(h), float(k), float(l))
@@ -111,7 +111,7 @@ def list_reflections(metric, centring, low, high, most):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def merge_lines(q, wavelength, width0, separation, most):  # type: ignore[no-untyped-def]
+def merge_lines(q, wavelength, width0, separation, most):
     """Number the distinct lines of ascending 1/d².
 
     Reflections within ``separation`` widths are one line. Returns the line of each
@@ -140,7 +140,7 @@ def merge_lines(q, wavelength, width0, separation, most):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def fill_profiles(  # type: ignore[no-untyped-def]
+def fill_profiles(
     x, center, fwhm, eta, second, ratio, reach, lo, hi, offset, values, slopes, spreads
 ):
     """Profiles of unit height, their derivatives by position and by ln(fwhm).
@@ -179,7 +179,7 @@ def fill_profiles(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def normal_band(weight, lo, hi, offset, values):  # type: ignore[no-untyped-def]
+def normal_band(weight, lo, hi, offset, values):
     """Band of Σ_x w p_i p_j, stored as `banded` has it."""
     n = lo.shape[0]
     width = 1
@@ -202,7 +202,7 @@ def normal_band(weight, lo, hi, offset, values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def project(y, weight, lo, hi, offset, values):  # type: ignore[no-untyped-def]
+def project(y, weight, lo, hi, offset, values):
     """Σ_x w p_i y for each line."""
     n = lo.shape[0]
     out = np.empty(n)
@@ -215,7 +215,7 @@ def project(y, weight, lo, hi, offset, values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def add_profiles(height, lo, hi, offset, values, model):  # type: ignore[no-untyped-def]
+def add_profiles(height, lo, hi, offset, values, model):
     """Add Σ_i height_i p_i to the model."""
     for i in range(lo.shape[0]):
         value, at = height[i], offset[i] - lo[i]
@@ -225,7 +225,7 @@ def add_profiles(height, lo, hi, offset, values, model):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def gather_band(band, chosen, count):  # type: ignore[no-untyped-def]
+def gather_band(band, chosen, count):
     """The band of some rows and columns, ascending; its width may be smaller."""
     width = band.shape[1]
     widest = 1
@@ -244,7 +244,7 @@ def gather_band(band, chosen, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def descend(band, right, x, small, sweeps):  # type: ignore[no-untyped-def]
+def descend(band, right, x, small, sweeps):
     """Coordinate descent to the same minimum, for bands that pivoting cycles on."""
     n, width = band.shape
     for sweep in range(sweeps):
@@ -265,7 +265,7 @@ def descend(band, right, x, small, sweeps):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def exchange_one(band, right, x, free, small):  # type: ignore[no-untyped-def]
+def exchange_one(band, right, x, free, small):
     """Active-set method from a feasible x; the objective falls with every exchange.
 
     Lawson & Hanson (1974), Solving Least Squares Problems, chapter 23.
@@ -322,7 +322,7 @@ def exchange_one(band, right, x, free, small):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def solve_nonnegative(band, right, start, tolerance):  # type: ignore[no-untyped-def]
+def solve_nonnegative(band, right, start, tolerance):
     """Minimise ½ xᵀAx − bᵀx with x >= 0, A a band of unit diagonal, by block pivoting.
 
     Args:
@@ -389,9 +389,7 @@ def solve_nonnegative(band, right, start, tolerance):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def metric_basis(  # type: ignore[no-untyped-def]
-    kind: int, metric: Metric, h: float, k: float, l: float, out: Metric  # noqa: E741
-) -> int:
+def metric_basis(kind, metric, h, k, l, out):
     """Derivatives of 1/d² by the free numbers of a lattice's metric; how many.
 
     Kinds: 0 triclinic, 1 monoclinic (b), 2 orthorhombic, 3 tetragonal, 4 hexagonal
@@ -448,7 +446,7 @@ def change_metric(kind: int, metric: Metric, change: Metric, factor: float) -> N
 
 
 @njit(cache=True, nogil=True)
-def place_lines(  # type: ignore[no-untyped-def]
+def place_lines(
     hkl, line_of, n_lines, metric, kind, wavelength, shift, q, center, gradient
 ):
     """Mean 1/d², angle 2θ [degrees] and its derivatives by the metric, a line a row.
@@ -464,7 +462,7 @@ def place_lines(  # type: ignore[no-untyped-def]
         line = line_of[i]
         if line < 0:
             continue
-        h, k, l = float(hkl[i, 0]), float(hkl[i, 1]), float(hkl[i, 2])  # noqa: E741
+        h, k, l = float(hkl[i, 0]), float(hkl[i, 1]), float(hkl[i, 2])
         q[line] += inverse_d2_of(metric, h, k, l)
         free = metric_basis(kind, metric, h, k, l, basis)
         for j in range(free):
@@ -495,7 +493,7 @@ def fwhm_of(center: Lines, width: Float64[np.ndarray, " 3"], fwhm: Lines) -> Non
 
 
 @njit(cache=True, nogil=True)
-def fit_lattice(  # type: ignore[no-untyped-def]
+def fit_lattice(
     x,
     y,
     weight,

@@ -213,7 +213,7 @@ def niggli(g, tolerance):
             elif value > 0:
                 n_positive += 1
         i = j = k = 1
-        if n_zero == 0 and (n_positive == 3 or n_positive == 1):
+        if n_zero == 0 and n_positive in (1, 3):
             if xi < 0:
                 i = -1
             if eta < 0:
@@ -348,10 +348,10 @@ def _dot(g, a, b):
 @njit(cache=True, nogil=True)
 def _is_point(t, p, q, r, n):
     """Whether (p a + q b + r c) / n of the rows of t is a lattice point."""
+    off = 0
     for k in range(3):
-        if (p * t[0, k] + q * t[1, k] + r * t[2, k]) % n != 0:
-            return False
-    return True
+        off += (p * t[0, k] + q * t[1, k] + r * t[2, k]) % n
+    return off == 0
 
 
 @njit(cache=True, nogil=True)
@@ -549,7 +549,7 @@ def _same(a, b):
 
 @njit(cache=True, nogil=True)
 def _generate(generators, n_generators, group):
-    """All products of matrices; number of elements, or -1 where they are more than 24."""
+    """All products of matrices; how many, or -1 where they are more than 24."""
     n = 1
     group[0] = np.eye(3, dtype=np.int64)
     done = 0
@@ -662,7 +662,7 @@ def bravais_lattices(
                 continue
             for k in range(-1, n_held):
                 # k = -1: one or two generators; else a third one for the cubic group
-                if k >= 0 and (order != 4 or k == i or k == j or n_biggest == 24):
+                if k >= 0 and (order != 4 or k in (i, j) or n_biggest == 24):
                     continue
                 generators[0] = held[i]
                 generators[1] = held[j]
@@ -752,7 +752,7 @@ def bravais_lattices(
             elif n == 4:
                 t[0], t[1], t[2] = axes[0], axes[1], axes[2]
                 code = _orthogonal_basis(exact, t)
-            elif n == 6 or n == 8 or n == 12:
+            elif n in (6, 8, 12):
                 order = 3 if n == 6 else (4 if n == 8 else 6)
                 code = _uniaxial_basis(exact, axes, n_axes, axis, order, t)
             elif n == 24:
@@ -774,7 +774,7 @@ def bravais_lattices(
                     det = abs(_integer_determinant(t))
                     _right_handed(t)
                     code = CP if det == 1 else CI if det == 2 else CF
-                    if det != 1 and det != 2 and det != 4:
+                    if det not in (1, 2, 4):
                         code = -1
             if code < 0 or count == room - 1:
                 continue
@@ -821,10 +821,10 @@ def matching(g, other, length_tolerance, angle_tolerance):
                 w[0], w[1], w[2] = x, y, z
                 length = math.sqrt(max(_dot(other, w, w), 0.0))
                 for i in range(3):
-                    if abs(length - cell[i]) <= length_tolerance * cell[i]:
-                        if counts[i] < room:
-                            vectors[i, counts[i]] = w
-                            counts[i] += 1
+                    near = abs(length - cell[i]) <= length_tolerance * cell[i]
+                    if near and counts[i] < room:
+                        vectors[i, counts[i]] = w
+                        counts[i] += 1
     t = np.empty((3, 3), np.int64)
     for i in range(counts[0]):
         a = vectors[0, i]

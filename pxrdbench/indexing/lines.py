@@ -28,7 +28,7 @@ def find_lines(
     radiation: "str | float | Radiation" = "CuKa1",
     *,
     kind: Literal["auto", "clean", "measured"] = "auto",
-    max_lines: int = 120,
+    max_lines: int = 80,
     least_height: float | None = None,
 ) -> LineList:
     """Find the lines of one pattern, told apart where they overlap.

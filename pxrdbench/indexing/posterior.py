@@ -251,7 +251,7 @@ def _symbol_rows() -> tuple[tuple[str, ...], np.ndarray]:
     symbols = load_extinction_symbols()
     tables = load_symmetry_tables()
     keys: dict[int, int] = {}
-    names = []
+    names: list[str] = []
     row = np.zeros(231, np.int64)
     for group in range(1, 231):
         key = int(tables.extinction_group[group])

@@ -69,9 +69,9 @@ def evaluate_lines(
         contrast = max(a / min(noise[left], noise[right]), 1.0)
         # Where a Lorentzian tail is a third of the noise of a point.
         reach = w * min(12.0, max(2.5, 0.5 * math.sqrt(3.0 * lorentz * contrast)))
-        low = int(math.ceil((c - reach - start) / step))
+        low = math.ceil((c - reach - start) / step)
         top = c2 if second > 0.0 else c
-        high = int(math.floor((top + reach - start) / step)) + 1
+        high = math.floor((top + reach - start) / step) + 1
         first[j] = min(max(low, 0), n)
         last[j] = min(max(high, first[j]), n)
         offset[j] = at
@@ -126,12 +126,9 @@ def fit_lines(
 ) -> float:
     """Least squares of heights, places and widths in place; chi² of the whole scan.
 
-    Args:
-        z: Scan less background.
-        noise: Standard deviation of each point.
-        width_prior: Standard deviation of ln(w / W).
-        model: Receives the sum of lines.
-        variance: Receives variances of height, place and ln w of each line.
+    ``z`` is the scan less background, ``noise`` the standard deviation of its points,
+    ``width_prior`` that of ln(w / W). ``model`` receives the sum of lines, ``variance``
+    the variances of height, place and ln w of each.
     """
     n, m = place.shape[0], z.shape[0]
     first, last = np.empty(n, np.int64), np.empty(n, np.int64)
@@ -286,10 +283,8 @@ def pick_lines(
 ) -> int:
     """Add maxima of the matched height to the lines; their new number.
 
-    Args:
-        misfit: Part of the lines already there that may be wrong; a new line must be
-            higher.
-        least_distance: From lines already there, in widths.
+    A new line must be higher than ``misfit``, the part of the lines already there that
+    may be wrong, and ``least_distance`` widths away from them.
     """
     n = found.shape[0]
     before = count

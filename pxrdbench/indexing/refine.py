@@ -10,8 +10,7 @@ import numpy as np
 from numba import njit
 
 from pxrdbench.indexing.lattices import HP, HR, MC, MP, OC, OF, OI, OP, TI, TP
-from pxrdbench.indexing.search import FINE, SHADOW
-
+from pxrdbench.indexing.line_table import FINE, SHADOW
 
 BOUND = 3.0
 
@@ -23,16 +22,16 @@ def design_row(code, h, k, l, row):
         row[0], row[1], row[2] = h * h, k * k, l * l
         row[3], row[4], row[5] = k * l, h * l, h * k
         return 6
-    if code == MP or code == MC:
+    if code in (MP, MC):
         row[0], row[1], row[2], row[3] = h * h, k * k, l * l, h * l
         return 4
-    if code == OP or code == OC or code == OI or code == OF:
+    if code in (OP, OC, OI, OF):
         row[0], row[1], row[2] = h * h, k * k, l * l
         return 3
-    if code == TP or code == TI:
+    if code in (TP, TI):
         row[0], row[1] = h * h + k * k, l * l
         return 2
-    if code == HP or code == HR:
+    if code in (HP, HR):
         row[0], row[1] = h * h + h * k + k * k, l * l
         return 2
     row[0] = h * h + k * k + l * l
@@ -46,18 +45,34 @@ def metric_from_free(code, x, g):
     if code == 0:
         for i in range(6):
             g[i] = x[i]
-    elif code == MP or code == MC:
+    elif code in (MP, MC):
         g[0], g[1], g[2], g[4] = x[0], x[1], x[2], x[3]
-    elif code == OP or code == OC or code == OI or code == OF:
+    elif code in (OP, OC, OI, OF):
         g[0], g[1], g[2] = x[0], x[1], x[2]
-    elif code == TP or code == TI:
+    elif code in (TP, TI):
         g[0] = g[1] = x[0]
         g[2] = x[1]
-    elif code == HP or code == HR:
+    elif code in (HP, HR):
         g[0] = g[1] = g[5] = x[0]
         g[2] = x[1]
     else:
         g[0] = g[1] = g[2] = x[0]
+
+
+@njit(cache=True, nogil=True)
+def free_from_metric(code, g, x):
+    """Free numbers of `design_row` of a metric that has the symmetry nearly."""
+    if code == 0:
+        for i in range(6):
+            x[i] = g[i]
+    elif code in (MP, MC):
+        x[0], x[1], x[2], x[3] = g[0], g[1], g[2], g[4]
+    elif code in (OP, OC, OI, OF):
+        x[0], x[1], x[2] = g[0], g[1], g[2]
+    elif code in (TP, TI, HP, HR):
+        x[0], x[1] = 0.5 * (g[0] + g[1]), g[2]
+    else:
+        x[0] = (g[0] + g[1] + g[2]) / 3.0
 
 
 @njit(cache=True, nogil=True)
@@ -127,7 +142,7 @@ def assign_lines(g, data, n, table, scale, shift, hkl, deviation):
                 if cell >= FINE:
                     continue
                 line = table[cell]
-                if line == 0 or line == SHADOW:
+                if line in (0, SHADOW):
                     continue
                 i = int(line) - 1
                 # Windows overlap: a point may belong to a neighbour as well.

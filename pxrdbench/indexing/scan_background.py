@@ -109,6 +109,7 @@ def background_at(
     gain: float,
     scale: float = BACKGROUND_SCALE,
 ) -> Points:
+    """As ``fit_background``, of points with variances floor + gain · level."""
     n_bins = max(8, min(len(y) // 3, round((x[-1] - x[0]) / _BIN)))
     edges = np.linspace(x[0], x[-1], n_bins + 1)
     which = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, n_bins - 1)

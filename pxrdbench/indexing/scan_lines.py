@@ -23,6 +23,8 @@ from pxrdbench.indexing.scan_background import (
 
 Points = Float64[np.ndarray, " points"]
 Lines = Float64[np.ndarray, " lines"]
+# Places, heights and widths of lines.
+Triple = tuple[Lines, Lines, Lines]
 
 # Points on the narrowest width; finer scans are added up to this.
 POINTS_PER_WIDTH = 8.0
@@ -32,6 +34,9 @@ LEAST_ERROR, LEAST_ERROR_OF_WIDTH = 0.004, 0.03
 # A width that is not the usual one tells of a blend, or of another phase: of what it
 # differs by more than a tenth of the usual one, this part may be the line's error.
 ERROR_OF_MISFIT = 0.25
+# Axial divergence draws lines of low angles out to lower ones, by a part of cot² θ
+# [degrees]; 0.01 at 11 degrees 2θ.
+AXIAL_ERROR = 1e-4
 LEAST_SIGNIFICANCE = 5.0
 # Height on a parabola of its own, in standard errors.
 LEAST_CONTRAST = 3.0
@@ -153,6 +158,7 @@ def find_measured_lines(
         + LEAST_ERROR**2
         + (LEAST_ERROR_OF_WIDTH * width) ** 2
         + (ERROR_OF_MISFIT * misfit) ** 2
+        + (AXIAL_ERROR / np.tan(np.radians(place / 2)) ** 2) ** 2
     )
     return LineList(
         two_theta=place[rows].copy(),
@@ -172,13 +178,16 @@ def prepare_scan(
     x, y, step = _even(two_theta, intensity)
     floor, gain = estimate_noise(y)
     y = drop_spikes(y, floor, gain)
-    group = max(1, int(_rough_width(y, floor, gain, step) / POINTS_PER_WIDTH / step))
+    rough = _rough_width(y, floor, gain, step)
+    group = max(1, int(rough / POINTS_PER_WIDTH / step))
     # Means of groups of points: nothing is lost while lines are many points wide.
     n = len(y) // group
     level = y[: n * group].reshape(n, group).mean(axis=1)
     start = float(x[0] + 0.5 * (group - 1) * step)
     angles = start + step * group * np.arange(n)
-    background = background_at(angles, level, floor / group, gain / group)
+    # The broader lines are, the more of them seem to be a hump.
+    scale = BACKGROUND_SCALE * min(max(rough / 0.15, 0.8), 2.0)
+    background = background_at(angles, level, floor / group, gain / group, scale)
     smooth = np.convolve(np.pad(level, 1, "edge"), np.full(3, 1.0 / 3.0), "valid")
     smooth = np.maximum(smooth, background)
     noise = np.sqrt((floor + gain * np.maximum(smooth, 0.0)) / group)
@@ -276,14 +285,13 @@ def _match(
 def _fit(
     scan: PreparedScan,
     widths: WidthFunction,
-    place: Lines,
-    height: Lines,
-    width: Lines,
+    lines: Triple,
     width_prior: float,
     rounds: int,
     damping: float = 0.03,
 ) -> tuple[float, Points, Float64[np.ndarray, "lines 3"]]:
-    """Fit in place; chi², the sum of lines, variances."""
+    """Fit places, heights and widths in place; chi², the sum of lines, variances."""
+    place, height, width = lines
     model, variance = np.zeros(len(scan.signal)), np.ones((len(place), 3))
     chi2 = fit_lines(
         scan.start, scan.step, scan.signal, scan.noise, place, height, width,
@@ -293,9 +301,7 @@ def _fit(
     return chi2, model, variance
 
 
-def _strong_lines(
-    scan: PreparedScan, widths: WidthFunction
-) -> tuple[Lines, Lines, Lines] | None:
+def _strong_lines(scan: PreparedScan, widths: WidthFunction) -> Triple | None:
     """Places, heights and widths of lines to learn widths from."""
     found, error = _match(scan, widths, scan.signal)
     room = np.empty((3, _ROOM))
@@ -305,7 +311,8 @@ def _strong_lines(
     )  # fmt: skip
     if count == 0:
         return None
-    kept = room[1, :count] > 0.03 * room[1, :count].max()
+    high = np.sort(room[1, :count])[::-1]
+    kept = room[1, :count] >= max(0.03 * high[0], high[min(count, 20) - 1])
     return tuple(row[:count][kept].copy() for row in room)  # type: ignore[return-value]  # three rows
 
 
@@ -322,7 +329,7 @@ def _fit_widths(
         for lorentz in (0.2, 0.6, 1.0):
             trial = replace(widths, lorentz=lorentz, second=second)
             lines = place.copy(), height.copy(), width.copy()
-            chi2, _, _ = _fit(scan, trial, *lines, 0.5, 4)
+            chi2, _, _ = _fit(scan, trial, lines, 0.5, 4)
             if 0.0 <= chi2 < best_chi2:
                 best, best_chi2, best_lines = trial, chi2, lines
     place, height, width = best_lines
@@ -388,10 +395,8 @@ def _search(
         if more == count:
             break
         count = more
-        _, model, variance = _fit(
-            scan, widths, place[:count], height[:count], width[:count], 0.2,
-            4 if turn < 2 else 5,
-        )  # fmt: skip
+        lines = (place[:count], height[:count], width[:count])
+        _, model, variance = _fit(scan, widths, lines, 0.2, 4 if turn < 2 else 5)
         kept = _joined(place[:count], height[:count], width[:count])
         kept &= height[:count] > 0.3 * floor * height[:count].max()
         if not kept.all():
@@ -399,9 +404,8 @@ def _search(
             for row in (place, height, width):
                 row[:n] = row[:count][kept]
             count = n
-            _, model, variance = _fit(
-                scan, widths, place[:count], height[:count], width[:count], 0.2, 2
-            )
+            lines = (place[:count], height[:count], width[:count])
+            _, model, variance = _fit(scan, widths, lines, 0.2, 2)
     return _split_wide(
         scan, widths, place[:count].copy(), height[:count].copy(), width[:count].copy(),
         variance, model,
@@ -430,8 +434,8 @@ def _split_wide(
     new_width = np.concatenate([np.where(wide, usual, width), usual[wide]])
     order = np.argsort(new_place)
     source = source[order]
-    trial = [new_place[order], new_height[order], new_width[order]]
-    _, trial_model, _ = _fit(scan, widths, *trial, 0.15, 5)
+    trial = (new_place[order], new_height[order], new_width[order])
+    _, trial_model, _ = _fit(scan, widths, trial, 0.15, 5)
     # The fit sorts lines, but none moves past another by more than their distance.
     angles = scan.angles
     accepted = np.zeros(len(place), bool)
@@ -447,17 +451,17 @@ def _split_wide(
         return place, height, width, variance, model
     taken = accepted[source]
     kept = ~accepted
-    final = [
+    both = [
         np.concatenate([old[kept], new[taken]])
         for old, new in zip((place, height, width), trial, strict=True)
     ]
-    order = np.argsort(final[0])
-    final = [row[order] for row in final]
-    _, model, variance = _fit(scan, widths, *final, 0.2, 3, 0.01)
+    order = np.argsort(both[0])
+    final = (both[0][order], both[1][order], both[2][order])
+    _, model, variance = _fit(scan, widths, final, 0.2, 3, 0.01)
     kept = _joined(*final)
     if not kept.all():
-        final = [row[kept] for row in final]
-        _, model, variance = _fit(scan, widths, *final, 0.2, 2, 0.01)
+        final = (final[0][kept], final[1][kept], final[2][kept])
+        _, model, variance = _fit(scan, widths, final, 0.2, 2, 0.01)
     return final[0], final[1], final[2], variance, model
 
 

@@ -12,9 +12,17 @@ import math
 import numpy as np
 from numba import njit
 
-FINE = 16384  # cells of the table that finds a line near a Q
-COARSE = 4096  # cells in which predicted lines count once
-SHADOW = 127  # table entry: so near to a line that a weak one can't be seen
+from pxrdbench.indexing.lattices import CP, inverse, transform
+from pxrdbench.indexing.line_table import COARSE, FINE, SHADOW
+from pxrdbench.indexing.refine import (
+    assign_lines,
+    fit,
+    free_from_metric,
+    matrix_of_six,
+    metric_from_free,
+    six_of_matrix,
+)
+
 POOL = 96  # lattices kept while searching
 MOST_LINES = 60  # lines that a search looks at, one bit each
 # Columns of a pool after the six of the metric.
@@ -23,7 +31,7 @@ SCORE, DETERMINANT, N_HIT, N_PREDICTED = 6, 7, 8, 9
 
 def _sublattices(index: int) -> np.ndarray:
     """Bases of all sublattices of an index: Hermite normal forms."""
-    found = []
+    found: list[list[list[int]]] = []
     for a in range(1, index + 1):
         for c in range(1, index + 1):
             if index % a or (index // a) % c:
@@ -47,41 +55,6 @@ def lattice_determinant(g):
     """Determinant of the matrix of a metric (A B C F E D): 1 / V²."""
     a, b, c, f, e, d = g[0], g[1], g[2], 0.5 * g[3], 0.5 * g[4], 0.5 * g[5]
     return a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)
-
-
-@njit(cache=True, nogil=True)
-def fill_table(q, tolerance, width, n, q_end, table):
-    """Note beside each Q which line is near; returns cells per Q.
-
-    Args:
-        q: Lines, ascending.
-        tolerance: Greatest distance of a predicted line.
-        width: Half the distance within which a line hides a weak one.
-        n: Lines that count.
-        q_end: Where the table ends.
-        table: Receives position + 1, 0 where nothing is near, `SHADOW` where a weak
-            line would be hidden.
-    """
-    scale = FINE / q_end
-    table[:] = 0
-    for i in range(n):
-        first = max(int((q[i] - width[i]) * scale), 0)
-        last = min(int((q[i] + width[i]) * scale), FINE - 1)
-        for j in range(first, last + 1):
-            table[j] = SHADOW
-    for i in range(n):
-        first = max(int((q[i] - tolerance[i]) * scale), 0)
-        last = min(int((q[i] + tolerance[i]) * scale), FINE - 1)
-        for j in range(first, last + 1):
-            old = table[j]
-            if 0 < old < SHADOW:
-                centre = (j + 0.5) / scale
-                # of two lines the one that is nearer for its tolerance
-                mine = abs(centre - q[i]) / tolerance[i]
-                if abs(centre - q[old - 1]) / tolerance[old - 1] <= mine:
-                    continue
-            table[j] = i + 1
-    return scale
 
 
 @njit(cache=True, nogil=True)
@@ -204,7 +177,40 @@ def is_positive(g):
 
 
 @njit(cache=True, nogil=True)
-def probe(g, data, setup, table, stamp, pool, most_points):
+def adjust(g, code, t, data, n, table, scale):
+    """Fit a metric to the first lines (in place), held near to where it was.
+
+    Args:
+        g: Metric (A B C F E D).
+        code: Bravais lattice whose free numbers are fitted.
+        t: Its basis on that of the metric; need not be of integers.
+        data: See `probe`.
+        n: Lines that are fitted.
+        table: See `probe`.
+        scale: Cells of the table per Q.
+
+    Returns:
+        Whether it is still a metric.
+    """
+    hkl = np.zeros((n, 3), np.int64)
+    deviation = np.empty(n)
+    x = np.empty(7)
+    start = np.empty(6)
+    whole = np.empty(6)
+    back = inverse(t)
+    # Q = hᵀ G h and conventional indices T h: G' = T⁻ᵀ G T⁻¹
+    six_of_matrix(transform(back.T, matrix_of_six(g)), whole)
+    free_from_metric(code, whole, start)
+    assign_lines(g, data, n, table, scale, 0.0, hkl, deviation)
+    if not fit(code, t, start, data, n, hkl, deviation, True, 1e-3, x):
+        return False
+    metric_from_free(code, x, whole)
+    six_of_matrix(transform(t.T, matrix_of_six(whole)), g)
+    return is_positive(g)
+
+
+@njit(cache=True, nogil=True)
+def probe(g, code, t, data, setup, table, stamp, pool, most_points):
     """Try one lattice; into the pool with it where it's good.
 
     Rejects by the number of lattice points that the volume implies before anything is
@@ -212,9 +218,12 @@ def probe(g, data, setup, table, stamp, pool, most_points):
 
     Args:
         g: Metric (A B C F E D).
+        code: Symmetry under which it's adjusted, see `adjust`.
+        t: See `adjust`.
         data: Rows: Q, tolerance, weight, σ, slope, cost of not being explained.
         setup: Lines that count; first lines; of those how many may be foreign; where
-            the scan begins; cells per Q; the least determinant.
+            the scan begins; cells per Q; the least determinant; whether to adjust to
+            lines on the way.
         table: Of `fill_table`.
         stamp: Scratch of `count_lines`.
         pool: The best so far, best first.
@@ -238,6 +247,15 @@ def probe(g, data, setup, table, stamp, pool, most_points):
         count_lines(g, q, tolerance, first, setup[3], table, setup[4], stamp, result)
         if popcount(result[0] & ((np.int64(1) << first) - 1)) < first - spare:
             return 0.0
+        if setup[6] > 0.0:
+            # Errors of low angles grow on the way to high ones: least squares over the
+            # lines so far, then twice as many.
+            g = g.copy()
+            while first < n:
+                if not adjust(g, code, t, data, first, table, setup[4]):
+                    return 0.0
+                first = min(2 * first, n)
+            det = lattice_determinant(g)
     count_lines(g, q, tolerance, n, setup[3], table, setup[4], stamp, result)
     score = quick_score(result[0], result[1], weight, data[5], n)
     if score > pool[-1, SCORE]:
@@ -305,20 +323,10 @@ def change_basis(t, g, out):
 CUBIC_SUMS = np.array([n for n in range(1, 41) if n not in (7, 15, 23, 28, 31, 39)])
 
 
-def _uniaxial_indices(hexagonal: bool) -> np.ndarray:
-    """(h² + k² [+ hk], l²) of the indices that low lines have, each pair once."""
-    pairs = set()
-    for h in range(5):
-        for k in range(h + 1):
-            for l in range(7):
-                n = h * h + k * k + (h * k if hexagonal else 0)
-                if 0 < n + l and n <= 13 and (n <= 4 or l <= 4):
-                    pairs.add((n, l * l))
-    return np.array(sorted(pairs), dtype=np.float64)
-
-
-TETRAGONAL = _uniaxial_indices(False)
-HEXAGONAL = _uniaxial_indices(True)
+ONE = np.eye(3)
+# Primitive vectors of face- and body-centred reciprocal lattices.
+FACE_CENTRED = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+BODY_CENTRED = np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])
 
 
 @njit(cache=True, nogil=True)
@@ -331,41 +339,13 @@ def search_cubic(data, setup, table, stamp, pool, sums, most_points):
             s = data[0, i] / m
             g[0] = g[1] = g[2] = s
             g[3] = g[4] = g[5] = 0.0
-            probe(g, data, setup, table, stamp, pool, most_points)
+            probe(g, CP, ONE, data, setup, table, stamp, pool, most_points)
             # Reciprocal lattices of I and F: face- and body-centred.
             g[0] = g[1] = g[2] = g[3] = g[4] = g[5] = 2 * s
-            probe(g, data, setup, table, stamp, pool, most_points)
+            probe(g, CP, FACE_CENTRED, data, setup, table, stamp, pool, most_points)
             g[0] = g[1] = g[2] = 3 * s
             g[3] = g[4] = g[5] = -2 * s
-            probe(g, data, setup, table, stamp, pool, most_points)
-
-
-@njit(cache=True, nogil=True)
-def search_uniaxial(data, setup, table, stamp, pool, indices, hexagonal, most_points):
-    """Two lines with two pairs of indices: Q = n A + l² C."""
-    n = int(setup[0])
-    g = np.zeros(6)
-    q, tolerance = data[0], data[1]
-    first = min(n, 6)
-    m = indices.shape[0]
-    for i in range(min(5, n)):
-        for j in range(i + 1, min(8, n)):
-            for x in range(m):
-                for y in range(m):
-                    det = indices[x, 0] * indices[y, 1] - indices[y, 0] * indices[x, 1]
-                    if det == 0.0:
-                        continue
-                    a = (q[i] * indices[y, 1] - q[j] * indices[x, 1]) / det
-                    c = (q[j] * indices[x, 0] - q[i] * indices[y, 0]) / det
-                    if a <= 0.0 or c <= 0.0:
-                        continue
-                    # Both primitive axes are longer than 2 Å.
-                    if a > 0.35 or c > 0.25 or a * a * c < setup[5]:
-                        continue
-                    g[0] = g[1] = a
-                    g[2] = c
-                    g[5] = a if hexagonal else 0.0
-                    probe(g, data, setup, table, stamp, pool, most_points)
+            probe(g, CP, BODY_CENTRED, data, setup, table, stamp, pool, most_points)
 
 
 @njit(cache=True, nogil=True)
@@ -385,10 +365,10 @@ def close_pool(data, setup, table, stamp, pool, sub, sup, rounds):
                 break
             for j in range(sub.shape[0]):
                 change_basis(sub[j], before[i], g)
-                probe(g, data, setup, table, stamp, pool, 12.0)
+                probe(g, 0, ONE, data, setup, table, stamp, pool, 12.0)
             if before[i, N_HIT] < n:
                 for j in range(sup.shape[0]):
                     change_basis(sup[j], before[i], g)
-                    probe(g, data, setup, table, stamp, pool, 12.0)
+                    probe(g, 0, ONE, data, setup, table, stamp, pool, 12.0)
         if pool[0, SCORE] <= best and pool[5, SCORE] <= before[5, SCORE]:
             break

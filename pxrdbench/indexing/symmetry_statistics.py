@@ -1,9 +1,10 @@
 """What intensities tell between space groups that extinguish the same reflections.
 
-Volume and shape of the cell, how strengths are spread (Wilson 1949, Acta Cryst. 2, 318),
-and mean strengths of classes of reflections (zones: Rogers 1950, Acta Cryst. 3, 455;
-parities: atoms on special positions) are put into one linear softmax for each extinction
-symbol. Its weights were fitted to random crystals, see ``symmetry_statistics_build``.
+Volume and shape of the cell, how strengths are spread (Wilson 1949, Acta Cryst. 2,
+318), and mean strengths of classes of reflections (zones: Rogers 1950, Acta Cryst. 3,
+455; parities: atoms on special positions) are put into one linear softmax for each
+extinction symbol. Its weights were fitted to random crystals, see
+``symmetry_statistics_build``.
 """
 
 import math
@@ -16,13 +17,15 @@ from jaxtyping import Float64, Int64
 from numba import njit
 
 N_CLASSES, N_SHAPE, N_SPREAD, N_FIRST = 32, 6, 5, 8
+# Where there are too few lines: what random crystals have.
+_USUAL_SPREAD = np.array([-1.3, 0.1, 0.3, 1.0, 1.8])
 N_FEATURES = N_CLASSES + N_SHAPE + N_SPREAD + N_FIRST
 
 Features = Float64[np.ndarray, " features"]
 
 
 @njit(cache=True, nogil=True)
-def fill_classes(h, k, l, belongs):  # type: ignore[no-untyped-def]  # noqa: E741
+def fill_classes(h, k, l, belongs):
     """Which of 32 classes a reflection belongs to."""
     i = -(h + k)
     third = (h - k) % 3 == 0
@@ -44,7 +47,7 @@ def fill_classes(h, k, l, belongs):  # type: ignore[no-untyped-def]  # noqa: E74
     belongs[11] = (k + l) % 2 == 0
     belongs[12] = (h + k + l) % 2 == 0
     belongs[13] = abs(h) == abs(k)
-    belongs[14] = h == k or h == i or k == i
+    belongs[14] = h - k == 0 or h - i == 0 or k - i == 0
     belongs[15] = h == 0 or k == 0 or i == 0
     belongs[16] = third
     belongs[17] = third and l % 2 == 0
@@ -60,7 +63,7 @@ def fill_classes(h, k, l, belongs):  # type: ignore[no-untyped-def]  # noqa: E74
     belongs[27] = zeros == 2
     belongs[28] = equal >= 1
     belongs[29] = equal == 3
-    belongs[30] = odd == 0 or odd == 3
+    belongs[30] = (odd == 0) | (odd == 3)
     belongs[31] = (h + k + l) % 4 == 0
 
 
@@ -72,7 +75,7 @@ def _sort_three(values: Features, a: int, b: int, c: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def fill_features(  # type: ignore[no-untyped-def]
+def fill_features(
     family, volume, lengths, cosine, hkl, line_of, normalised, error, multiplicity
 ):
     """Features of a lattice's lines; family is the first letter's place in "amothc"."""
@@ -131,7 +134,7 @@ def fill_features(  # type: ignore[no-untyped-def]
         out[n + 3] = math.log(fourth * count / max(total * total, 1e-12) + 0.1)
         out[n + 4] = math.sqrt(max(squares / count - mean * mean, 0.0))
     else:
-        out[n], out[n + 1], out[n + 2], out[n + 3], out[n + 4] = -1.3, 0.1, 0.3, 1.0, 1.8
+        out[n : n + N_SPREAD] = _USUAL_SPREAD
     n += N_SPREAD
     for i in range(min(N_FIRST, normalised.shape[0])):
         if error[i] <= 0.05:

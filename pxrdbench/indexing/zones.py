@@ -13,11 +13,12 @@ import math
 import numpy as np
 from numba import njit
 
+from pxrdbench.indexing.lattices import HP, MP, TP
+from pxrdbench.indexing.line_table import FINE, SHADOW
 from pxrdbench.indexing.search import (
-    FINE,
     N_HIT,
+    ONE,
     SCORE,
-    SHADOW,
     entropy_cost,
     probe,
 )
@@ -100,7 +101,7 @@ def refine_zone(zone, data, n, table, scale):
                 if cell >= FINE:
                     continue
                 line = table[cell]
-                if line == 0 or line == SHADOW:
+                if line in (0, SHADOW):
                     continue
                 w = 1.0 / data[3, line - 1] ** 2
                 row[0], row[1], row[2] = h * h, k * k, h * k
@@ -349,6 +350,8 @@ def stack_zone(zones, shifts, bits, data, setup, table, stamp, pool, scratch, tr
                 ranked[p, 3] = u
                 ranked[p, 4] = v
     g = np.empty(6)
+    t = np.eye(3)
+    m = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     for i in range(count):
         z = int(ranked[i, 2])
         a, b, d = zones[z, 0], zones[z, 1], zones[z, 2]
@@ -357,7 +360,17 @@ def stack_zone(zones, shifts, bits, data, setup, table, stamp, pool, scratch, tr
         g[2] = ranked[i, 1] + u * u * a + v * v * b + u * v * d
         g[4] = 2 * u * a + v * d
         g[3] = 2 * v * b + u * d
-        probe(g, data, setup, table, stamp, pool, 12.0)
+        if a == b and d in (0.0, -a):
+            # of the obtuse hexagonal basis k changes its sign: h² + hk + k²
+            sign = 1.0 if d == 0.0 else -1.0
+            t[1, 1] = sign
+            t[0, 2], t[1, 2] = u, sign * v
+            code = TP if d == 0.0 else HP
+            probe(g, code, t, data, setup, table, stamp, pool, 12.0)
+        else:
+            # the layers' direction is the unique axis: (x, z, y) of MP
+            m[0, 2], m[2, 2] = u, v
+            probe(g, MP, m, data, setup, table, stamp, pool, 12.0)
 
 
 HALVES = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
@@ -494,10 +507,10 @@ def pair_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, most):
                     found = strongest_votes(votes, sums, expected, best, most)
                     g[0], g[1], g[2], g[4], g[5] = a, b, c, e, d
                     g[3] = 0.0
-                    probe(g, data, setup, table, stamp, pool, 8.0)
+                    probe(g, 0, ONE, data, setup, table, stamp, pool, 8.0)
                     for m in range(found):
                         g[3] = best[m, 1]
-                        probe(g, data, setup, table, stamp, pool, 8.0)
+                        probe(g, 0, ONE, data, setup, table, stamp, pool, 8.0)
                     n_tries += 1
             if is_good(pool, data, n):
                 return n_tries

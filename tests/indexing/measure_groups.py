@@ -24,7 +24,9 @@ from pxrdbench.crystal.symmetry.tables import (
     crystal_system,
     load_symmetry_tables,
 )
-from pxrdbench.indexing.cells import Cell
+from pxrdbench.indexing.cells import Cell, find_cells
+from pxrdbench.indexing.lattices import primitive_cell, same_lattice
+from pxrdbench.indexing.lines import find_lines
 from pxrdbench.indexing.reading import read_groups
 
 BRAVAIS = {
@@ -174,6 +176,9 @@ def main():
     parser.add_argument("--count", type=int, default=10**9)
     parser.add_argument("--third", default="choose")
     parser.add_argument("--prior", default="")
+    parser.add_argument(
+        "--found", type=int, default=0, help="read so many found cells, not the true"
+    )
     parser.add_argument("--wrong", action="store_true", help="list what is wrong")
     options = parser.parse_args()
     measured = options.kind == "measured"
@@ -184,16 +189,32 @@ def main():
         else clean_cases(options.part, options.count)
     )
     classes = load_symmetry_tables().extinction_group
-    results, times, none = [], [], 0
+    results, times, none, matched = [], [], 0, []
     for number, (angles, pattern, cell, group) in enumerate(cases):
+        radiation = "CuKa" if measured else "CuKa1"
         start = time.process_time()
+        cells = [] if cell is None else [cell]
+        if options.found:
+            lines = find_lines(angles, pattern, radiation=radiation)
+            cells = find_cells(lines, n_cells=options.found)
         found = read_groups(
-            angles, pattern, [] if cell is None else [cell],
-            radiation="CuKa" if measured else "CuKa1", measured=measured, prior=prior,
-        )  # fmt: skip
+            angles,
+            pattern,
+            cells,
+            radiation=radiation,
+            measured=measured,
+            prior=prior,
+            given=not options.found,
+        )
         times.append(time.process_time() - start)
         probability = found.space_group_probability
         none += found.best_cell < 0
+        if options.found and cell is not None:
+            true = primitive_cell(cell.conventional, cell.bravais_lattice)
+            tolerances = (0.01, 1.0) if measured else (0.005, 0.5)
+            same = [same_lattice(true, c.primitive, *tolerances) for c in cells]
+            best = found.best_cell
+            matched.append((any(same[:1]), any(same[:5]), best >= 0 and same[best]))
         order = np.argsort(-probability, kind="stable")
         symbols = np.bincount(classes[1:], probability[1:])
         best = int(symbols.argmax())
@@ -214,6 +235,12 @@ def main():
                 number, group, cell and cell.bravais_lattice, "read", order[:3],
                 f"residual {found.residual:.3f}",
             )  # fmt: skip
+    if matched:
+        first, five, heaviest = 100 * np.mean(matched, axis=0)
+        print(
+            f"cells: first by lines {first:.1f}, of five {five:.1f}, heaviest of all "
+            f"{heaviest:.1f} %"
+        )
     columns = list(zip(*results, strict=True))
     for system in (*CRYSTAL_SYSTEMS, "all"):
         chosen = [r for r in results if system in {"all", r[0]}]

@@ -8,6 +8,7 @@ python tests/indexing/measure_lines.py cells [--third choose|rest]
 import argparse
 import json
 import time
+from pathlib import Path
 
 import gemmi
 import numpy as np
@@ -21,6 +22,18 @@ from measured_truth import (
 )
 from scipy.signal import find_peaks, savgol_filter
 
+from pxrdbench.diffraction.measurement.effect import Samples
+from pxrdbench.diffraction.measurement.line_effects import (
+    SampleDisplacement,
+    SpectralLines,
+    ZeroShift,
+)
+from pxrdbench.diffraction.measurement.measurement import (
+    Measurement,
+    load_measurement,
+)
+from pxrdbench.diffraction.pattern import PeakBatch
+from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.indexing.cells import find_cells
 from pxrdbench.indexing.lattices import same_lattice
 from pxrdbench.indexing.lines import find_lines
@@ -111,23 +124,88 @@ def measure_clean(part: str, count: int) -> None:
     for c in HEIGHT_CLASSES:
         a, b, d, e = found[c]
         r = np.array(ratios[c])
-        core = r[np.abs(r) < 5]
+        core = np.sqrt((r[np.abs(r) < 5] ** 2).mean())
+        middle, far = np.median(np.abs(r)), (np.abs(r) >= 5).mean()
         print(
             f"height {c[0]:g}-{c[1]:g}: alone {b}/{a} = {b / max(a, 1):.3f}, blended "
-            f"{e}/{d} = {e / max(d, 1):.3f}, false {false[c]}, off/error rms "
-            f"{np.sqrt((r**2).mean()):.2f}, median |.| {np.median(np.abs(r)):.2f}, core "
-            f"{np.sqrt((core**2).mean()):.2f}, > 5: {(np.abs(r) >= 5).mean():.4f}"
+            f"{e}/{d} = {e / max(d, 1):.3f}, false {false[c]}; off/error median "
+            f"{middle:.2f}, rms below 5 {core:.2f}, share above 5 {far:.4f}"
         )
     f = np.array(first20)
     print(
         f"first 20 true lines above 1e-3: seen {f[:, 0].mean():.4f}, all seen in "
-        f"{(f[:, 0] == 1).mean():.3f}, false among them {f[:, 1].mean():.3f} a pattern; "
+        f"{(f[:, 0] == 1).mean():.3f}, false among them {f[:, 1].mean():.3f} a pattern"
+    )
+    print(
         f"deviation of lines alone: median {np.median(deviations) / 0.01:.1e} steps, "
         f"95 % {np.quantile(deviations, 0.95) / 0.01:.1e}"
     )
     t = np.array(times) * 1e3
     print(
-        f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, max {t.max():.1f}"
+        f"CPU ms a pattern: median {np.median(t):.1f}, mean {t.mean():.1f}, "
+        f"max {t.max():.1f}"
+    )
+
+
+def measure_simulated(part: str, count: int) -> None:
+    """Scans of the preset ``laboratory`` (what acts on rendering), truth known."""
+    track = load_track("open/structure-type", part)
+    n = len(track.ids)
+    rows = np.linspace(0, n - 1, min(count, n)).astype(np.int64)
+    offset = track.peaks.peak_offset
+    these = [slice(offset[i], offset[i + 1]) for i in rows]
+    peaks = PeakBatch(
+        np.concatenate([track.peaks.two_theta[s] for s in these]),
+        np.concatenate([track.peaks.intensity[s] for s in these]),
+        np.concatenate([[0], np.cumsum([s.stop - s.start for s in these])]),
+        wavelength=track.peaks.wavelength,
+    )
+    whole, samples = load_measurement("laboratory"), Samples(1, 0, len(rows))
+    rendered = Measurement(
+        tuple(e for e in whole.effects if e.acts_when == "rendered"), name="rendered"
+    )
+    scans = rendered.render(peaks, track.grid, samples, track.crystallite_size_nm[rows])
+    first = SpectralLines(((Radiation.parse("CuKa").lines[0][0], 1.0),))
+    truth = first.apply(peaks, samples, track.grid)
+    for kind in (ZeroShift, SampleDisplacement):
+        if (effect := rendered.get(kind)) is not None:
+            truth = effect.apply(truth, samples, track.grid)
+    x = track.grid.angles()
+    ratios, foreign, seen, strong, alone = [], 0, 0, 0, []
+    for k in range(len(rows)):
+        lines = find_lines(x, scans.intensity[k], "CuKa", kind="measured")
+        here = slice(truth.peak_offset[k], truth.peak_offset[k + 1])
+        place, area = truth.two_theta[here], truth.intensity[here]
+        got = lines.two_theta[:20]
+        if len(got) == 0:
+            continue
+        off = got - nearest(place, got)
+        reach = np.maximum(0.03, 0.3 * lines.fwhm[:20])
+        foreign += int((np.abs(off) > reach).sum())
+        # A line that no other of a tenth of its area comes near.
+        for j in range(len(got)):
+            near = np.abs(place - got[j]) < 2.5 * lines.fwhm[j]
+            if near.sum() == 0 or abs(off[j]) > reach[j]:
+                continue
+            top = area[near].max()
+            if (area[near] > 0.03 * top).sum() == 1:
+                true = place[near][area[near].argmax()]
+                ratios.append((got[j] - true) / lines.two_theta_error[j])
+                alone.append(abs(got[j] - true))
+        high = area > 0.05 * area.max()
+        inside = high & (place < lines.two_theta_range[1]) & (place > x[0] + 0.2)
+        strong += int(inside.sum())
+        distance = np.abs(
+            nearest(np.sort(lines.two_theta), place[inside]) - place[inside]
+        )
+        seen += int((distance < 0.1).sum())
+    r = np.array(ratios)
+    print(
+        f"laboratory: {len(rows)} scans of {part}; in the first 20 lines foreign "
+        f"{foreign / len(rows):.2f} a scan; true lines above 5 % within 0.1 degrees "
+        f"{seen / strong:.3f}; lines alone: {len(r)}, |off| median "
+        f"{np.median(alone):.4f}, off/error rms {np.sqrt((r**2).mean()):.2f}, median "
+        f"{np.median(np.abs(r)):.2f}, share above 3 {(np.abs(r) > 3).mean():.3f}"
     )
 
 
@@ -176,7 +254,7 @@ def measure_measured(third: str) -> None:
     ]
     find_lines(*rows[0][1].T, "CuKa")
     for name in ("find_lines", "smoothed maxima"):
-        times, results, ratios, widths = [], [], [], []
+        times, results, ratios = [], [], []
         for label, scan in rows:
             x, y = scan.T
             start = time.process_time()
@@ -201,14 +279,15 @@ def measure_measured(third: str) -> None:
             )
         r = np.array([v[2:8] for v in results], float)
         n = r.sum(axis=0)
+        foreign, middle = r[:, 0] - r[:, 2], np.median(np.abs(ratios))
         print(
             f"{name}: {len(rows)} scans; of the first 20 lines within 0.03: "
             f"{n[1] / n[0]:.3f}, 0.05: {n[2] / n[0]:.3f}; foreign a scan "
-            f"{(r[:, 0] - r[:, 2]).mean():.2f}, scans with <= 1 foreign "
-            f"{((r[:, 0] - r[:, 2]) <= 1).mean():.2f}, lines a scan {r[:, 0].mean():.1f}; "
-            f"allowed positions up to the last of them found {n[4] / n[3]:.3f}; off/error rms "
-            f"{np.sqrt(np.mean(np.square(ratios))):.2f} median {np.median(np.abs(ratios)):.2f}; CPU ms median "
-            f"{1e3 * np.median(times):.1f} max {1e3 * max(times):.1f}"
+            f"{foreign.mean():.2f}, scans with <= 1: {(foreign <= 1).mean():.2f}, "
+            f"lines a scan {r[:, 0].mean():.1f}; allowed positions up to the last of "
+            f"them found {n[4] / n[3]:.3f}; off/error rms "
+            f"{np.sqrt(np.mean(np.square(ratios))):.2f} median {middle:.2f}; CPU ms "
+            f"median {1e3 * np.median(times):.1f} max {1e3 * max(times):.1f}"
         )
         if name == "find_lines":
             for v in results:
@@ -259,8 +338,8 @@ def measure_cells(third: str, out: str | None) -> None:
         ranks[label["id"]] = rank
         by.setdefault(label["crystal_system"], []).append(rank)
     every = np.concatenate([np.array(v) for v in by.values()])
-    for name, r in [*sorted(by.items()), ("all", every)]:
-        r = np.array(r)
+    for name, found in [*sorted(by.items()), ("all", every)]:
+        r = np.array(found)
         print(
             f"{name:13s} {len(r):4d} first {(r == 1).mean():.3f} among five "
             f"{((r > 0) & (r <= 5)).mean():.3f} among twenty {(r > 0).mean():.3f}"
@@ -270,13 +349,12 @@ def measure_cells(third: str, out: str | None) -> None:
         f"{1e3 * np.median(cells_time):.1f}"
     )
     if out:
-        with open(out, "w") as file:
-            json.dump(ranks, file)
+        Path(out).write_text(json.dumps(ranks))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=["clean", "measured", "cells"])
+    parser.add_argument("what", choices=["clean", "simulated", "measured", "cells"])
     parser.add_argument("--part", default="dev")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--third", default="choose", choices=["choose", "rest"])
@@ -284,6 +362,8 @@ if __name__ == "__main__":
     given = parser.parse_args()
     if given.what == "clean":
         measure_clean(given.part, given.count)
+    elif given.what == "simulated":
+        measure_simulated(given.part, given.count)
     elif given.what == "measured":
         measure_measured(given.third)
     else:

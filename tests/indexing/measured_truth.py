@@ -54,6 +54,12 @@ def _design(hkl: NDArray[np.int32], system: str) -> Rows:
     return np.column_stack(one[system])
 
 
+def _angle(inverse_d2: Rows) -> Rows:
+    sine = WAVELENGTH / 2 * np.sqrt(np.maximum(inverse_d2, 1e-9))
+    angle: Rows = 2 * np.degrees(np.arcsin(np.clip(sine, 0, 1)))
+    return angle
+
+
 def fit_cell(
     label: dict[str, str], lines: Rows, hkl: NDArray[np.int32]
 ) -> tuple[Rows, float]:
@@ -64,15 +70,9 @@ def fit_cell(
     """
     reciprocal = gemmi.UnitCell(*stated_cell(label))
     q = np.asarray(reciprocal.calculate_1_d2_array(hkl))
-    angle = lambda v: (
-        2
-        * np.degrees(
-            np.arcsin(np.clip(WAVELENGTH / 2 * np.sqrt(np.maximum(v, 1e-9)), 0, 1))
-        )
-    )
     best, at = np.inf, (0.0, 1.0)
     for scale in np.arange(0.990, 1.0101, 0.001):
-        t = np.sort(angle(q * scale))
+        t = np.sort(_angle(q * scale))
         for zero in np.arange(-0.3, 0.301, 0.02):
             d = np.abs(nearest(t, lines - zero) - (lines - zero))
             cost = np.minimum(d, 0.1).sum() + 0.02 * abs(zero) + abs(scale - 1.0)
@@ -82,9 +82,9 @@ def fit_cell(
     gemmi_system = label["crystal_system"]
     design = _design(hkl, gemmi_system)
     if gemmi_system == "trigonal" and abs(float(label["gamma"]) - 120.0) > 1.0:
-        return np.sort(angle(q)), zero
+        return np.sort(_angle(q)), zero
     for limit in (0.12, 0.08, 0.06):
-        t = angle(q)
+        t = _angle(q)
         order = np.argsort(t)
         place = np.clip(np.searchsorted(t[order], lines - zero), 1, len(t) - 1)
         left = order[place - 1]
@@ -101,7 +101,7 @@ def fit_cell(
         a = np.column_stack([m, slope]) / slope[:, None]
         solution, *_ = np.linalg.lstsq(a, seen / slope, rcond=None)
         q, zero = design @ solution[:-1], float(solution[-1])
-    return np.sort(angle(q)), zero
+    return np.sort(_angle(q)), zero
 
 
 def nearest(sorted_values: Rows, wanted: Rows) -> Rows:

@@ -39,7 +39,10 @@ def test_absences_of_all_groups_and_settings_are_those_of_gemmi(bravais_lattice)
     seen = set()
     for setting in gemmi.spacegroup_table():
         name = setting.hm.split()
-        if families[setting.crystal_system_str()] != family or setting.hm[0] != centring:
+        if (
+            families[setting.crystal_system_str()] != family
+            or setting.hm[0] != centring
+        ):
             continue
         if setting.ext == "R" or (family == "m" and name[1:] != ["1", name[2], "1"]):
             continue  # rhombohedral axes; another unique axis
