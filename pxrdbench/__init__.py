@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from pxrdbench.indexing.index import Indexing as Indexing
     from pxrdbench.indexing.index import index_lines as index_lines
     from pxrdbench.indexing.index import index_pattern as index_pattern
-    from pxrdbench.indexing.line_list import LineList as LineList
-    from pxrdbench.indexing.lines import find_lines as find_lines
+    from pxrdbench.indexing.lines.find import find_lines as find_lines
+    from pxrdbench.indexing.lines.line_list import LineList as LineList
     from pxrdbench.learning.loading.loader import make_loader as make_loader
     from pxrdbench.learning.networks.registry import build_model as build_model
     from pxrdbench.prediction.predict import predict as predict
@@ -65,12 +65,12 @@ _HOME = {
     "CrystalBatch": "crystal.structure",
     "draw_crystals": "crystal.generator.draw",
     "evaluate": "benchmark.evaluation",
-    "find_lines": "indexing.lines",
+    "find_lines": "indexing.lines.find",
     "import_structures": "sources.structures.load",
     "index_lines": "indexing.index",
     "index_pattern": "indexing.index",
     "Indexing": "indexing.index",
-    "LineList": "indexing.line_list",
+    "LineList": "indexing.lines.line_list",
     "load_import": "sources.structures.load",
     "load_prior": "crystal.prior.prior",
     "load_split": "tracks.hugging_face",

@@ -17,18 +17,18 @@ from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
 from pxrdbench.files import write_atomically
 from pxrdbench.frozen import freeze_arrays
-from pxrdbench.indexing.cells import Cell, find_cells
-from pxrdbench.indexing.intensities import LatticeIntensities
-from pxrdbench.indexing.lattices import (
+from pxrdbench.indexing.cells.find import Cell, find_cells
+from pxrdbench.indexing.cells.lattices import (
     BRAVAIS_LATTICES,
     lattices_of,
     primitive_cell,
     reduce_cell,
 )
-from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.lines import find_lines
-from pxrdbench.indexing.posterior import Groups, group_prior
-from pxrdbench.indexing.reading import read_groups
+from pxrdbench.indexing.groups.intensities import LatticeIntensities
+from pxrdbench.indexing.groups.posterior import Groups, group_prior
+from pxrdbench.indexing.groups.reading import read_groups
+from pxrdbench.indexing.lines.find import find_lines
+from pxrdbench.indexing.lines.line_list import LineList
 
 # Candidates whose intensities are fitted: each costs as much as all that was before.
 READ_CELLS = 8

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pxrdbench.indexing.cells import find_cells
-from pxrdbench.indexing.lattices import (
+from pxrdbench.indexing.cells.find import find_cells
+from pxrdbench.indexing.cells.lattices import (
     cell_parameters,
     inverse,
     metric,
@@ -36,9 +36,9 @@ from pxrdbench.indexing.lattices import (
     same_lattice,
     transform,
 )
-from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.lines import find_lines
-from pxrdbench.indexing.search import SUBLATTICES
+from pxrdbench.indexing.cells.search import SUBLATTICES
+from pxrdbench.indexing.lines.find import find_lines
+from pxrdbench.indexing.lines.line_list import LineList
 
 SYSTEMS = (
     "triclinic",

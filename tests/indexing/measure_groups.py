@@ -24,10 +24,10 @@ from pxrdbench.crystal.symmetry.tables import (
     crystal_system,
     load_symmetry_tables,
 )
-from pxrdbench.indexing.cells import Cell, find_cells
-from pxrdbench.indexing.lattices import primitive_cell, same_lattice
-from pxrdbench.indexing.lines import find_lines
-from pxrdbench.indexing.reading import read_groups
+from pxrdbench.indexing.cells.find import Cell, find_cells
+from pxrdbench.indexing.cells.lattices import primitive_cell, same_lattice
+from pxrdbench.indexing.groups.reading import read_groups
+from pxrdbench.indexing.lines.find import find_lines
 
 BRAVAIS = {
     2: "aP", 10: "mP", 12: "mC", 47: "oP", 65: "oC", 71: "oI", 69: "oF", 123: "tP",

@@ -34,9 +34,9 @@ from pxrdbench.diffraction.measurement.measurement import (
 )
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.diffraction.radiation import Radiation
-from pxrdbench.indexing.cells import find_cells
-from pxrdbench.indexing.lattices import same_lattice
-from pxrdbench.indexing.lines import find_lines
+from pxrdbench.indexing.cells.find import find_cells
+from pxrdbench.indexing.cells.lattices import same_lattice
+from pxrdbench.indexing.lines.find import find_lines
 from pxrdbench.tracks.load import load_track
 
 HEIGHT_CLASSES = ((0.1, 2.0), (0.01, 0.1), (0.001, 0.01), (1e-4, 1e-3))

@@ -6,7 +6,7 @@ from minerals import MINERALS
 
 import pxrdbench as px
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.lattices import primitive_cell, same_lattice
+from pxrdbench.indexing.cells.lattices import primitive_cell, same_lattice
 
 GRID = px.TwoThetaGrid()
 # Groups that no powder pattern tells from the right one by absences and frequencies

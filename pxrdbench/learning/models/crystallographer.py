@@ -11,8 +11,8 @@ from jaxtyping import Float32, Float64
 
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError, PatternError
+from pxrdbench.indexing.groups.posterior import group_prior
 from pxrdbench.indexing.index import index_pattern
-from pxrdbench.indexing.posterior import group_prior
 
 NAME = "crystallographer"
 # Probability below which a group is written as this one: logits stay finite.

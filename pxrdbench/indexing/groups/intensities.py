@@ -13,13 +13,13 @@ from jaxtyping import Float64, Int64
 
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.intensity_kernels import (
+from pxrdbench.indexing.groups.intensity_kernels import (
     fit_lattice,
     list_reflections,
     merge_lines,
     sharpest_width,
 )
-from pxrdbench.indexing.scan_lines import prepare_scan, width_function
+from pxrdbench.indexing.lines.scan_lines import prepare_scan, width_function
 
 # Profiles are followed to this many widths: e^(−4 ln 2 · 2.3²) = 4e-7 of the maximum,
 # where rendered Gaussians end (`diffraction.profile_kernels.CUT`).

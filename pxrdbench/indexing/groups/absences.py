@@ -16,12 +16,12 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numba import njit
 
-from pxrdbench.indexing.extinction import (
+from pxrdbench.indexing.groups.extinction import (
     ExtinctionPatterns,
     condition_masks,
     forbidden_lines,
 )
-from pxrdbench.indexing.intensities import LatticeIntensities
+from pxrdbench.indexing.groups.intensities import LatticeIntensities
 
 Lines = Float64[np.ndarray, " lines"]
 

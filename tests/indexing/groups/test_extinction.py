@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from pxrdbench.errors import CrystalError
-from pxrdbench.indexing.extinction import (
+from pxrdbench.indexing.cells.sublattices import lower_lattices
+from pxrdbench.indexing.groups.extinction import (
     BRAVAIS_LATTICES,
     allowed_by_centring,
     bravais_lattice_of,
@@ -12,7 +13,6 @@ from pxrdbench.indexing.extinction import (
     forbidden_lines,
     load_patterns,
 )
-from pxrdbench.indexing.sublattices import lower_lattices
 
 BOX = np.stack(np.meshgrid(*[np.arange(-7, 8)] * 3, indexing="ij"), axis=-1)
 BOX = BOX.reshape(-1, 3)[np.any(BOX.reshape(-1, 3) != 0, axis=1)].astype(np.int64)

@@ -8,8 +8,8 @@ from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.diffraction.profile import Broadening, render
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError, PxrdbenchError
-from pxrdbench.indexing.lines import find_lines
-from pxrdbench.indexing.scan_lines import (
+from pxrdbench.indexing.lines.find import find_lines
+from pxrdbench.indexing.lines.scan_lines import (
     has_second_line,
     prepare_scan,
     width_function,

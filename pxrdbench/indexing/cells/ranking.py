@@ -20,15 +20,15 @@ import math
 import numpy as np
 from numba import njit
 
-from pxrdbench.indexing.lattices import (
+from pxrdbench.indexing.cells.lattices import (
     PARAMETERS,
     bravais_lattices,
     inverse,
     niggli,
     transform,
 )
-from pxrdbench.indexing.line_table import COARSE, FINE, SHADOW
-from pxrdbench.indexing.refine import (
+from pxrdbench.indexing.cells.line_table import COARSE, FINE, SHADOW
+from pxrdbench.indexing.cells.refine import (
     assign_lines,
     fit,
     free_from_metric,
@@ -36,7 +36,7 @@ from pxrdbench.indexing.refine import (
     metric_from_free,
     six_of_matrix,
 )
-from pxrdbench.indexing.search import (
+from pxrdbench.indexing.cells.search import (
     SCORE,
     count_lines,
     entropy_cost,

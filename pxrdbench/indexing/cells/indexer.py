@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pxrdbench.indexing.lattices import (
+from pxrdbench.indexing.cells.lattices import (
     AP,
     CF,
     CI,
@@ -22,9 +22,9 @@ from pxrdbench.indexing.lattices import (
     TP,
     TWO_FOLDS,
 )
-from pxrdbench.indexing.line_table import COARSE, FINE, fill_table
-from pxrdbench.indexing.ranking import rank_pool, row_volume
-from pxrdbench.indexing.search import (
+from pxrdbench.indexing.cells.line_table import COARSE, FINE, fill_table
+from pxrdbench.indexing.cells.ranking import rank_pool, row_volume
+from pxrdbench.indexing.cells.search import (
     CUBIC_SUMS,
     ONE,
     POOL,
@@ -34,7 +34,7 @@ from pxrdbench.indexing.search import (
     probe,
     search_cubic,
 )
-from pxrdbench.indexing.zones import (
+from pxrdbench.indexing.cells.zones import (
     VOTES,
     ZONES,
     find_zones,

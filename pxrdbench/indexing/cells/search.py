@@ -12,9 +12,9 @@ import math
 import numpy as np
 from numba import njit
 
-from pxrdbench.indexing.lattices import CP, inverse, transform
-from pxrdbench.indexing.line_table import COARSE, FINE, SHADOW
-from pxrdbench.indexing.refine import (
+from pxrdbench.indexing.cells.lattices import CP, inverse, transform
+from pxrdbench.indexing.cells.line_table import COARSE, FINE, SHADOW
+from pxrdbench.indexing.cells.refine import (
     assign_lines,
     fit,
     free_from_metric,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pxrdbench.indexing.scan_background import (
+from pxrdbench.indexing.lines.scan_background import (
     drop_spikes,
     estimate_noise,
     fit_background,

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from numba import njit
 
-from pxrdbench.indexing.banded import factor_band, invert_within_band, solve_band
+from pxrdbench.indexing.lines.banded import factor_band, invert_within_band, solve_band
 
 Points = Float64[np.ndarray, " points"]
 Lines = Float64[np.ndarray, " lines"]

@@ -1,7 +1,7 @@
 import numpy as np
 
-from pxrdbench.indexing.line_kernels import SHARPENING, find_sigma0, sharpen
-from pxrdbench.indexing.profile_fit import (
+from pxrdbench.indexing.lines.gaussians import SHARPENING, find_sigma0, sharpen
+from pxrdbench.indexing.lines.profile_fit import (
     evaluate_lines,
     fit_lines,
     second_place,

@@ -7,9 +7,9 @@ from jaxtyping import Float64
 
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.line_kernels import SHARPENING, read_gaussians
-from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.scan_lines import find_measured_lines, no_lines
+from pxrdbench.indexing.lines.gaussians import SHARPENING, read_gaussians
+from pxrdbench.indexing.lines.line_list import LineList
+from pxrdbench.indexing.lines.scan_lines import find_measured_lines, no_lines
 
 # Fewer points hold no line of which a place and a width could be told.
 LEAST_POINTS = 20

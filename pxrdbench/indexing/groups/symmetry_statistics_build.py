@@ -1,6 +1,6 @@
 """Fit the weights of ``symmetry_statistics`` to random crystals.
 
-    python -m pxrdbench.indexing.symmetry_statistics_build 40000
+    python -m pxrdbench.indexing.groups.symmetry_statistics_build 40000
 
 draws crystals of the prior ``open-v0``, renders their clean patterns, fits the
 intensities of their cells and fits one softmax for each extinction symbol.
@@ -19,11 +19,11 @@ from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
 from pxrdbench.diffraction.profile import render
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.absences import normalised_of
-from pxrdbench.indexing.extinction import bravais_lattice_of
-from pxrdbench.indexing.intensities import fit_intensities, model_clean
-from pxrdbench.indexing.lattices import lattices_of, primitive_cell
-from pxrdbench.indexing.symmetry_statistics import symmetry_features
+from pxrdbench.indexing.cells.lattices import lattices_of, primitive_cell
+from pxrdbench.indexing.groups.absences import normalised_of
+from pxrdbench.indexing.groups.extinction import bravais_lattice_of
+from pxrdbench.indexing.groups.intensities import fit_intensities, model_clean
+from pxrdbench.indexing.groups.symmetry_statistics import symmetry_features
 
 # Square of the size of weights, of unit features, that costs half a nat, inverted.
 STIFFNESS = 100.0

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.cells import (
+from pxrdbench.indexing.cells.find import (
     derivative_lattices,
     find_cells,
     find_cells_batch,
     refine_cell,
 )
-from pxrdbench.indexing.lattices import primitive_cell, same_lattice
-from pxrdbench.indexing.line_list import LineList
+from pxrdbench.indexing.cells.lattices import primitive_cell, same_lattice
+from pxrdbench.indexing.lines.line_list import LineList
 
 WAVELENGTH = 1.5406
 # Cells in the setting that is found: monoclinic with β ≥ 90 nearest to it.

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pxrdbench.indexing.banded import factor_band, invert_within_band, solve_band
+from pxrdbench.indexing.lines.banded import factor_band, invert_within_band, solve_band
 
 
 def system(n, width, seed=0):

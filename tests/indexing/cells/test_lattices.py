@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pymatgen.core.lattice import Lattice
 
 from pxrdbench.errors import CrystalError
-from pxrdbench.indexing.lattices import (
+from pxrdbench.indexing.cells.lattices import (
     BRAVAIS_LATTICES,
     TWO_FOLDS,
     cell_parameters,

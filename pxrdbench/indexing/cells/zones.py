@@ -13,9 +13,9 @@ import math
 import numpy as np
 from numba import njit
 
-from pxrdbench.indexing.lattices import HP, MP, TP
-from pxrdbench.indexing.line_table import FINE, SHADOW
-from pxrdbench.indexing.search import (
+from pxrdbench.indexing.cells.lattices import HP, MP, TP
+from pxrdbench.indexing.cells.line_table import FINE, SHADOW
+from pxrdbench.indexing.cells.search import (
     N_HIT,
     ONE,
     SCORE,

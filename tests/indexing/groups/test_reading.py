@@ -5,17 +5,17 @@ import pytest
 
 import pxrdbench as px
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.absences import absence_evidence
-from pxrdbench.indexing.cells import Cell
-from pxrdbench.indexing.intensities import model_clean
-from pxrdbench.indexing.lattices import primitive_cell
-from pxrdbench.indexing.posterior import (
+from pxrdbench.indexing.cells.find import Cell
+from pxrdbench.indexing.cells.lattices import primitive_cell
+from pxrdbench.indexing.groups.absences import absence_evidence
+from pxrdbench.indexing.groups.intensities import model_clean
+from pxrdbench.indexing.groups.posterior import (
     PRIORS,
     group_prior,
     symbol_probability,
     volume_ratio,
 )
-from pxrdbench.indexing.reading import group_features, read_groups
+from pxrdbench.indexing.groups.reading import group_features, read_groups
 
 ANGLES = np.linspace(5.0, 90.0, 8501)
 

@@ -8,13 +8,13 @@ from scipy.optimize import nnls
 
 import pxrdbench as px
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.intensities import (
+from pxrdbench.indexing.groups.intensities import (
     fit_intensities,
     fit_residual,
     model_clean,
     reciprocal_metric,
 )
-from pxrdbench.indexing.intensity_kernels import (
+from pxrdbench.indexing.groups.intensity_kernels import (
     list_reflections,
     normal_band,
     solve_nonnegative,

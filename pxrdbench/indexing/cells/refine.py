@@ -9,8 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
-from pxrdbench.indexing.lattices import HP, HR, MC, MP, OC, OF, OI, OP, TI, TP
-from pxrdbench.indexing.line_table import FINE, SHADOW
+from pxrdbench.indexing.cells.lattices import HP, HR, MC, MP, OC, OF, OI, OP, TI, TP
+from pxrdbench.indexing.cells.line_table import FINE, SHADOW
 
 BOUND = 3.0
 

@@ -19,15 +19,18 @@ from jaxtyping import Float64
 from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbols
 from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.absences import (
+from pxrdbench.indexing.cells.sublattices import lower_lattices
+from pxrdbench.indexing.groups.absences import (
     line_evidence,
     normalised_of,
     pattern_log_likelihood,
 )
-from pxrdbench.indexing.extinction import load_patterns
-from pxrdbench.indexing.intensities import LatticeIntensities
-from pxrdbench.indexing.sublattices import lower_lattices
-from pxrdbench.indexing.symmetry_statistics import group_log_ratio, symmetry_features
+from pxrdbench.indexing.groups.extinction import load_patterns
+from pxrdbench.indexing.groups.intensities import LatticeIntensities
+from pxrdbench.indexing.groups.symmetry_statistics import (
+    group_log_ratio,
+    symmetry_features,
+)
 
 PRIORS: tuple[str, ...] = ("icsd", "open", "uniform")
 

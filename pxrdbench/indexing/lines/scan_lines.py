@@ -7,14 +7,14 @@ import numpy as np
 from jaxtyping import Float64
 
 from pxrdbench.diffraction.radiation import NAMED_LINES, Radiation
-from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.profile_fit import (
+from pxrdbench.indexing.lines.line_list import LineList
+from pxrdbench.indexing.lines.profile_fit import (
     fit_lines,
     local_contrast,
     match_profile,
     pick_lines,
 )
-from pxrdbench.indexing.scan_background import (
+from pxrdbench.indexing.lines.scan_background import (
     BACKGROUND_SCALE,
     background_at,
     drop_spikes,
@@ -95,7 +95,7 @@ class WidthFunction:
 
 
 @dataclass(frozen=True, eq=False)
-class PreparedScan:
+class ScanPoints:
     """A scan on even steps, its background taken off.
 
     Attributes:
@@ -173,7 +173,7 @@ def find_measured_lines(
 
 def prepare_scan(
     two_theta: Points, intensity: Points, radiation: Radiation
-) -> PreparedScan:
+) -> ScanPoints:
     """Even steps, no spikes, no background; noise of each point."""
     x, y, step = _even(two_theta, intensity)
     floor, gain = estimate_noise(y)
@@ -197,13 +197,13 @@ def prepare_scan(
     second = lines[1][1] / lines[0][1] if len(lines) > 1 else 0.0
     if len(lines) == 1:
         ratio = _ratio_of_anode(lines[0][0])
-    return PreparedScan(
+    return ScanPoints(
         start, step * group, level - background, background, noise, lines[0][0],
         ratio, second,
     )  # fmt: skip
 
 
-def width_function(scan: PreparedScan) -> WidthFunction | None:
+def width_function(scan: ScanPoints) -> WidthFunction | None:
     """Widths along a scan from its strong lines; None if it has none."""
     rough = _rough_width(
         scan.signal + scan.background, float(np.median(scan.noise)) ** 2, 0.0, scan.step
@@ -217,7 +217,7 @@ def width_function(scan: PreparedScan) -> WidthFunction | None:
     return widths
 
 
-def has_second_line(scan: PreparedScan) -> bool:
+def has_second_line(scan: ScanPoints) -> bool:
     """Whether the scan's lines show the second spectral line of the anode."""
     widths = width_function(scan)
     return widths is not None and widths.second > 0.0
@@ -272,7 +272,7 @@ def _ratio_of_anode(wavelength: float) -> float:
 
 
 def _match(
-    scan: PreparedScan, widths: WidthFunction, signal: Points
+    scan: ScanPoints, widths: WidthFunction, signal: Points
 ) -> tuple[Points, Points]:
     height, error = np.empty(len(signal)), np.empty(len(signal))
     match_profile(
@@ -283,7 +283,7 @@ def _match(
 
 
 def _fit(
-    scan: PreparedScan,
+    scan: ScanPoints,
     widths: WidthFunction,
     lines: Triple,
     width_prior: float,
@@ -301,7 +301,7 @@ def _fit(
     return chi2, model, variance
 
 
-def _strong_lines(scan: PreparedScan, widths: WidthFunction) -> Triple | None:
+def _strong_lines(scan: ScanPoints, widths: WidthFunction) -> Triple | None:
     """Places, heights and widths of lines to learn widths from."""
     found, error = _match(scan, widths, scan.signal)
     room = np.empty((3, _ROOM))
@@ -317,7 +317,7 @@ def _strong_lines(scan: PreparedScan, widths: WidthFunction) -> Triple | None:
 
 
 def _fit_widths(
-    scan: PreparedScan, widths: WidthFunction, place: Lines, height: Lines, width: Lines
+    scan: ScanPoints, widths: WidthFunction, place: Lines, height: Lines, width: Lines
 ) -> WidthFunction:
     """Widths, shares of the Lorentzian and of the second line that fit best."""
     best, best_chi2 = widths, math.inf
@@ -378,7 +378,7 @@ def _positive_part(
 
 
 def _search(
-    scan: PreparedScan, widths: WidthFunction, floor: float
+    scan: ScanPoints, widths: WidthFunction, floor: float
 ) -> tuple[Lines, Lines, Lines, Float64[np.ndarray, "lines 3"], Points]:
     """Match, fit, look at what remains, three times."""
     place, height, width = np.empty((3, _ROOM))
@@ -413,7 +413,7 @@ def _search(
 
 
 def _split_wide(
-    scan: PreparedScan,
+    scan: ScanPoints,
     widths: WidthFunction,
     place: Lines,
     height: Lines,
@@ -500,7 +500,7 @@ def _significant(
 
 
 def _stands_out(
-    scan: PreparedScan,
+    scan: ScanPoints,
     widths: WidthFunction,
     place: Lines,
     height: Lines,
@@ -518,7 +518,7 @@ def _stands_out(
 
 
 def _is_stray(
-    scan: PreparedScan, widths: WidthFunction, place: Lines, height: Lines
+    scan: ScanPoints, widths: WidthFunction, place: Lines, height: Lines
 ) -> np.ndarray:
     """Weak lines that stand where another wavelength puts a strong one.
 
@@ -555,7 +555,7 @@ def no_lines(wavelength: float, two_theta: Points) -> LineList:
 
 __all__ = [
     "BACKGROUND_SCALE",
-    "PreparedScan",
+    "ScanPoints",
     "WidthFunction",
     "find_measured_lines",
     "has_second_line",

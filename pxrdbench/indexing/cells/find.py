@@ -10,13 +10,13 @@ from jaxtyping import Float64, Int16, Int64
 from numba import njit
 
 from pxrdbench.errors import PatternError
-from pxrdbench.indexing.indexer import (
+from pxrdbench.indexing.cells.indexer import (
     NOISY_TOLERANCE,
     SHIFTS,
     SYSTEMS,
     index_many,
 )
-from pxrdbench.indexing.lattices import (
+from pxrdbench.indexing.cells.lattices import (
     BRAVAIS_LATTICES,
     POINTS,
     TWO_FOLDS,
@@ -28,15 +28,15 @@ from pxrdbench.indexing.lattices import (
     primitive_cell,
     transform,
 )
-from pxrdbench.indexing.line_list import LineList
-from pxrdbench.indexing.ranking import RESULT, count_distinct
-from pxrdbench.indexing.refine import (
+from pxrdbench.indexing.cells.ranking import RESULT, count_distinct
+from pxrdbench.indexing.cells.refine import (
     design_row,
     matrix_of_six,
     metric_from_free,
     six_of_matrix,
 )
-from pxrdbench.indexing.search import SUBLATTICES
+from pxrdbench.indexing.cells.search import SUBLATTICES
+from pxrdbench.indexing.lines.line_list import LineList
 
 Six = tuple[float, float, float, float, float, float]
 # Given the candidates, best first: what to add to each score.

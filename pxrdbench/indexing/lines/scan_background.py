@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64
 from numba import njit
 
-from pxrdbench.indexing.banded import factor_band, solve_band
+from pxrdbench.indexing.lines.banded import factor_band, solve_band
 
 Points = Float64[np.ndarray, " points"]
 

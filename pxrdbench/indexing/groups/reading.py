@@ -7,17 +7,17 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from pxrdbench.diffraction.radiation import Radiation
-from pxrdbench.indexing.absences import normalised_of
-from pxrdbench.indexing.cells import Cell
-from pxrdbench.indexing.extinction import BRAVAIS_LATTICES
-from pxrdbench.indexing.intensities import (
+from pxrdbench.indexing.cells.find import Cell
+from pxrdbench.indexing.groups.absences import normalised_of
+from pxrdbench.indexing.groups.extinction import BRAVAIS_LATTICES
+from pxrdbench.indexing.groups.intensities import (
     LatticeIntensities,
     ScanModel,
     fit_intensities,
     model_clean,
     model_measured,
 )
-from pxrdbench.indexing.posterior import (
+from pxrdbench.indexing.groups.posterior import (
     CellEvidence,
     GroupPosterior,
     Groups,
@@ -25,7 +25,7 @@ from pxrdbench.indexing.posterior import (
     symbol_probability,
     weigh_groups,
 )
-from pxrdbench.indexing.symmetry_statistics import N_FEATURES, symmetry_features
+from pxrdbench.indexing.groups.symmetry_statistics import N_FEATURES, symmetry_features
 
 # A cell that leaves most of the pattern explains nothing.
 _WORST_RESIDUAL = 0.9
@@ -35,8 +35,9 @@ _WORST_RESIDUAL = 0.9
 _SCORE, _EVIDENCE = 0.6, 0.3
 _MISFIT = 3.0
 # Log-odds that the heaviest cell is right: measured scans by the score of their lines,
-# and by a residual above 0.35 (fitted by eye to 62 named RRUFF patterns, 22 of them right);
-# clean patterns by a residual above 2e-3 (97 % of found cells are right on ``dev``).
+# and by a residual above 0.35 (fitted by eye to 62 named RRUFF patterns, 22 of them
+# right); clean patterns by a residual above 2e-3 (97 % of found cells are right on
+# ``dev``).
 _MEASURED_ODDS, _ODDS_OF_SCORE, _ODDS_OF_RESIDUAL = -0.4, 0.04, 6.0
 _CLEAN_ODDS, _ODDS_OF_LOG_RESIDUAL = 4.5, 1.5
 # Cells whose lines speak so much less for them are not fitted.

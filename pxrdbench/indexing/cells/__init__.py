@@ -1,0 +1,1 @@
+"""Lattices, and which of them explain a list of lines."""

@@ -1,0 +1,1 @@
+"""Intensities at a lattice's lines, what is absent, which groups remain."""

@@ -1,0 +1,1 @@
+"""Stage one: where the lines of a pattern are, and how sure."""
