@@ -191,11 +191,13 @@ def _long_time(seconds: float) -> str:
 
 def models() -> None:
     """List the models that can be trained, and published runs (train --preset)."""
+    from pxrdbench.learning.models.crystallographer import NAME
     from pxrdbench.learning.networks.registry import available_models, find_model
     from pxrdbench.learning.training.experiments import EXPERIMENTS
 
     for name in available_models():
         console.print(f"{name:26} {find_model(name).summary}".rstrip())
+    console.print(f"{NAME:26} reads without a network: `eval {NAME}`, nothing to train")
     console.print()
     for name, experiment in EXPERIMENTS.items():
         console.print(f"--preset {name:34} {experiment.summary}".rstrip())

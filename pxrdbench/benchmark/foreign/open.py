@@ -30,6 +30,7 @@ from pxrdbench.benchmark.scoring.predict import (
     describe_model,
 )
 from pxrdbench.errors import ModelError, OptionError
+from pxrdbench.learning.models.crystallographer import NAME, Crystallographer
 from pxrdbench.learning.models.find import available_checkpoints, find_checkpoint
 
 if TYPE_CHECKING:  # imports torch, which this process may not need
@@ -116,7 +117,8 @@ def open_model(
     """Open one of our own checkpoints, or another model in its own process.
 
     Args:
-        model: A file, the folder of a run, ``module:factory``, or a name.
+        model: A file, the folder of a run, ``module:factory``, or a name, as
+            ``crystallographer``, which reads without a network.
         limits: What a model in its own process may use.
         weights: What a name or ``module:factory`` is given.
 
@@ -127,6 +129,10 @@ def open_model(
         ModelError: If it cannot be found or opened safely.
     """
     path, text = Path(model), str(model)
+    if text == NAME and not path.exists():
+        if weights is not None:
+            raise OptionError(f"weights (--weights) cannot act on {NAME}: it has none")
+        return Crystallographer()
     if path.is_dir() or text in available_checkpoints():
         path = find_checkpoint(model)
     if path.exists():

@@ -60,7 +60,18 @@ def describe_model(
         name: What to call it; its architecture if None.
     """
     from pxrdbench.learning.models.checkpoint import CheckpointClassifier
+    from pxrdbench.learning.models.crystallographer import NAME, Crystallographer
 
+    if isinstance(classifier, Crystallographer):
+        return ModelDescription(
+            name or NAME,
+            radiation=classifier.radiation,
+            class_frequencies=dict(enumerate(classifier.prior[1:].tolist(), 1)),
+            provenance={
+                "architecture": "lines, cells, absences, groups; nothing learnt",
+                "prior": classifier.prior_name,
+            },
+        )
     if not isinstance(classifier, CheckpointClassifier):
         return ModelDescription(name or type(classifier).__name__)
     checkpoint = classifier.checkpoint

@@ -93,14 +93,3 @@ class Crystallographer:
         mixed = shares + max(0.0, 1.0 - shares.sum()) * prior
         result: np.ndarray = np.maximum(mixed, _LEAST)
         return result
-
-
-def build(weights: object = None) -> Crystallographer:
-    """Make one with the default prior, for ``pxrdbench eval crystallographer``.
-
-    Raises:
-        ModelError: If weights are given: there are none.
-    """
-    if weights is not None:
-        raise ModelError(f"{NAME} has no weights")
-    return Crystallographer()
