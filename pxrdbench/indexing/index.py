@@ -309,6 +309,7 @@ def index_pattern(
         radiation=radiation,
         measured=is_measured,
         prior=known,
+        given=cell is not None,
     )
     weight = np.zeros(len(cells))
     weight[: len(found.cell_weight)] = found.cell_weight

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pxrdbench.crystal.symmetry.tables import CENTRINGS, load_symmetry_tables
-from pxrdbench.indexing import posterior
+from pxrdbench.indexing.groups import posterior
 from pxrdbench.tracks.load import load_table
 
 POINTS = {"P": 1, "A": 2, "C": 2, "I": 2, "F": 4, "R": 3}

@@ -13,8 +13,8 @@ import pxrdbench as px
 from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbols
 from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
 from pxrdbench.errors import ModelError, PatternError, SourceError
+from pxrdbench.learning.models.find import MODEL_FOLDER
 from pxrdbench.prediction.predict import (
-    MODEL_FOLDER,
     find_model_file,
     predict_pattern,
     to_probabilities,

@@ -26,7 +26,7 @@ from pxrdbench.indexing.groups.intensities import LatticeIntensities
 Lines = Float64[np.ndarray, " lines"]
 
 # Share of allowed lines whose normalised intensity (mean 1 a reflection) is below a
-# threshold. Counted by tests/indexing/count_weak_lines.py.
+# threshold: a rounded summary of the lines of `dev`, one for all families.
 WEAK_THRESHOLD = np.array([1e-5, 1e-4, 1e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 30.0])
 WEAK_SHARE = np.array(
     [0.008, 0.012, 0.025, 0.085, 0.145, 0.265, 0.42, 0.68, 0.9, 0.999]
