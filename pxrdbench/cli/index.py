@@ -66,7 +66,7 @@ def index(
 
     if out is not None and out.suffix.lower() not in {".png", ".svg", ".pdf"}:
         raise SourceError(f"--out {out}: a picture ends in .png, .svg or .pdf")
-    pattern = _read(file, scan)
+    pattern = _read(file, scan, radiation)
     if pattern.radiation is not None:
         refuse_idle(context, ["radiation"], "on a file that tells its own")
     source = pattern.radiation or radiation
@@ -106,10 +106,10 @@ def index(
         raise typer.Exit(1)
 
 
-def _read(file: Path, scan: int | None) -> "MeasuredPattern":
+def _read(file: Path, scan: int | None, radiation: str | None) -> "MeasuredPattern":
     from pxrdbench.sources.scans.read import read_scan
 
-    patterns = read_scan(file)
+    patterns = read_scan(file, radiation)
     if scan is None and len(patterns) > 1:
         names = ", ".join(f"{n} {p.name}" for n, p in enumerate(patterns, 1))
         raise SourceError(f"{file} holds {len(patterns)} scans: say --scan ({names})")

@@ -27,7 +27,7 @@ from pxrdbench.indexing.cells.lattices import (
 from pxrdbench.indexing.groups.intensities import LatticeIntensities
 from pxrdbench.indexing.groups.posterior import Groups, group_prior
 from pxrdbench.indexing.groups.reading import read_groups
-from pxrdbench.indexing.lines.find import find_lines
+from pxrdbench.indexing.lines.find import check_pattern, find_lines
 from pxrdbench.indexing.lines.line_list import LineList
 
 # Candidates whose intensities are fitted: each costs as much as all that was before.
@@ -38,6 +38,11 @@ _STATED_STRAIN = 0.003
 # Below this probability a group or symbol is not listed.
 _LEAST = 1e-6
 
+# Steps that differ by less than this part are one step, written with few digits.
+_EVEN = 0.05
+_MOST_POINTS = 200_000
+
+Points = Float64[np.ndarray, " points"]
 Six = tuple[float, float, float, float, float, float]
 
 
@@ -261,7 +266,8 @@ def index_pattern(
     """Read a pattern: lines, cells, extinction symbols, space groups.
 
     Args:
-        two_theta: Ascending angles [degrees].
+        two_theta: Ascending angles [degrees]; uneven ones, as of a scan over Q, are
+            interpolated to even steps.
         intensity: Counts, or in any other unit.
         radiation: What the pattern was made with, as "CuKa", "CuKa1" or 1.5406 [Å].
         kind: Whether the pattern is a noise-free simulated one; ``auto`` looks.
@@ -289,6 +295,7 @@ def index_pattern(
             "max_volume and crystal_system guide a search, and with a stated cell none "
             "takes place: leave them away"
         )
+    two_theta, intensity = _even(*check_pattern(two_theta, intensity))
     lines = find_lines(two_theta, intensity, radiation, kind=kind)
     is_measured = bool(np.isfinite(lines.significance).any())
     if cell is not None:
@@ -374,6 +381,16 @@ def stated_cells(
             ),
         )
     return list(found.values())
+
+
+def _even(two_theta: Points, intensity: Points) -> tuple[Points, Points]:
+    """Put a pattern on even steps, if it is not."""
+    steps = np.diff(two_theta)
+    if np.ptp(steps) <= _EVEN * steps.mean():
+        return two_theta, intensity
+    count = min(round(float(np.ptp(two_theta) / np.median(steps))) + 1, _MOST_POINTS)
+    even = np.linspace(two_theta[0], two_theta[-1], max(count, 2))
+    return even, np.interp(even, two_theta, intensity)
 
 
 def _six(cell: Sequence[float]) -> Six:

@@ -62,6 +62,17 @@ def test_a_stated_cell_is_fitted_and_its_centring_found():
     assert 167 in found.extinction_symbols[0].space_groups
 
 
+def test_uneven_angles_are_put_on_even_steps():
+    even = GRID.angles()
+    sine = np.sin(np.radians(even / 2))  # even steps of Q
+    uneven = 2 * np.degrees(np.arcsin(np.linspace(sine[0], sine[-1], 9000)))
+    uneven = uneven.clip(even[0], even[-1])
+    pattern = np.interp(uneven, even, pattern_of("rutile"))
+    found = px.index_pattern(uneven, pattern, "CuKa1")
+    assert found.cells[0].bravais_lattice == "tP"
+    assert found.cells[0].conventional[0] == pytest.approx(4.5937, rel=5e-4)
+
+
 def test_files_that_a_refinement_begins_with(tmp_path):
     found = px.index_pattern(GRID.angles(), pattern_of("rutile").astype(float), "CuKa1")
     found.write_cif(tmp_path / "cell.cif", "rutile scan")
