@@ -35,7 +35,7 @@ _WORST_RESIDUAL = 0.9
 _SCORE, _EVIDENCE = 0.6, 0.3
 _MISFIT = 3.0
 # Log-odds that the heaviest cell is right: measured scans by the score of their lines,
-# and by a residual above 0.35 (fitted by eye to 62 named RRUFF patterns, 22 of them right);
+# and by a residual above 0.35 (by eye on 62 named RRUFF scans, 22 of them right);
 # clean patterns by a residual above 2e-3 (97 % of found cells are right on ``dev``).
 _MEASURED_ODDS, _ODDS_OF_SCORE, _ODDS_OF_RESIDUAL = -0.4, 0.04, 6.0
 _CLEAN_ODDS, _ODDS_OF_LOG_RESIDUAL = 4.5, 1.5
