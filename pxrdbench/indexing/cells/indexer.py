@@ -52,6 +52,7 @@ LEAST_TOLERANCE = 0.006
 # Positions are never better than this [degrees]: simulated cells and blends that no
 # one resolves; without it noise in the seventh figure decides about symmetry.
 LEAST_ERROR = 3e-4
+MOST_TOLERANCE = 0.15  # a line that is less sure explains everything [degrees]
 TOLERANCE = 3.0  # in standard errors
 # The same of measured ones: the nearest zero shift of the search is up to 0.02 off, and
 # what a zero shift doesn't explain (displacement, transparency) stays.
@@ -122,10 +123,13 @@ def index_at_shift(
             continue
         theta = math.radians(0.5 * angle)
         slope = math.radians(2.0 * math.sin(2.0 * theta) / wavelength**2)
+        if slope <= 1e-6:
+            continue  # backscattering: positions say nothing
         data[0, n] = (2.0 * math.sin(theta) / wavelength) ** 2
         data[3, n] = math.sqrt(error[i] ** 2 + least_error**2) * slope
         data[4, n] = slope
-        data[1, n] = max(TOLERANCE * data[3, n], least_tolerance * slope)
+        widest = min(TOLERANCE * data[3, n], MOST_TOLERANCE * slope)
+        data[1, n] = max(widest, least_tolerance * slope)
         data[5, n] = -math.log(foreign[i])
         hidden[n] = HIDDEN * fwhm[i] * slope
         n += 1

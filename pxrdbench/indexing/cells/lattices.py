@@ -862,6 +862,8 @@ def _checked(cell: object) -> Float64[np.ndarray, " 6"]:
     values = np.array(cell, dtype=np.float64)
     if values.shape != (6,) or not np.isfinite(values).all() or (values <= 0).any():
         raise CrystalError(f"a cell is six positive numbers, not {cell}")
+    if (values[3:] >= 180.0).any():
+        raise CrystalError(f"angles of a cell are below 180 degrees, not {cell}")
     if determinant(metric(values)) <= 0.0:
         raise CrystalError(f"no lattice has the cell {cell}")
     return values

@@ -125,6 +125,9 @@ def refine_zone(zone, data, n, table, scale):
         ):
             return
         straight = d == 0.0
+        d_new = 0.0 if straight else d + step[2]
+        if d_new * d_new > 2.2 * (a + step[0]) * (b + step[1]):
+            return
         zone[0] += step[0]
         zone[1] += step[1]
         if not straight:
@@ -160,7 +163,8 @@ def find_zones(data, n, n_first, n_third, q_first, table, scale, zones):
                     d = 0.0 if k < 0 else q[k] - a - b
                     if d > 0.0:
                         d = -d
-                    if -d > a + tolerance[i]:
+                    # reduced, and a lattice however wide tolerances are
+                    if -d > a + tolerance[i] or d * d > 2.0 * a * b:
                         continue
                     if 0.0 < -d < 0.5 * (tolerance[i] + tolerance[j]):
                         continue
