@@ -197,7 +197,7 @@ def models() -> None:
 
     for name in available_models():
         console.print(f"{name:26} {find_model(name).summary}".rstrip())
-    console.print(f"{NAME:26} reads without a network: `eval {NAME}`, nothing to train")
+    console.print(f"{NAME:26} reads without a network: `eval {NAME}:open`")
     console.print()
     for name, experiment in EXPERIMENTS.items():
         console.print(f"--preset {name:34} {experiment.summary}".rstrip())

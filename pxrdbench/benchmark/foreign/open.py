@@ -118,7 +118,8 @@ def open_model(
 
     Args:
         model: A file, the folder of a run, ``module:factory``, or a name, as
-            ``crystallographer``, which reads without a network.
+            ``crystallographer`` or ``crystallographer:open``, which reads without a
+            network, with a prior's frequencies.
         limits: What a model in its own process may use.
         weights: What a name or ``module:factory`` is given.
 
@@ -129,10 +130,11 @@ def open_model(
         ModelError: If it cannot be found or opened safely.
     """
     path, text = Path(model), str(model)
-    if text == NAME and not path.exists():
+    name, _, prior = text.partition(":")
+    if name == NAME and not path.exists():
         if weights is not None:
             raise OptionError(f"weights (--weights) cannot act on {NAME}: it has none")
-        return Crystallographer()
+        return Crystallographer(prior or "icsd")
     if path.is_dir() or text in available_checkpoints():
         path = find_checkpoint(model)
     if path.exists():

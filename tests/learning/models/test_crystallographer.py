@@ -4,7 +4,7 @@ from minerals import MINERALS
 
 import pxrdbench as px
 from pxrdbench.benchmark.foreign.open import open_model
-from pxrdbench.errors import ModelError, OptionError
+from pxrdbench.errors import ModelError, OptionError, PatternError
 
 
 def patterns(names):
@@ -33,5 +33,8 @@ def test_a_pattern_without_lines_gets_the_prior():
 def test_what_cannot_be_is_said(tmp_path):
     with pytest.raises(OptionError, match="it has none"):
         open_model("crystallographer", weights=tmp_path)
+    assert open_model("crystallographer:open").prior_name == "open"
+    with pytest.raises(PatternError, match="prior"):
+        open_model("crystallographer:none")
     with pytest.raises(ModelError, match="points"):
         open_model("crystallographer").predict(np.ones((1, 99), np.float32))
