@@ -75,6 +75,7 @@ def test_add_a_model_and_submit_its_result(run):
     metadata["training_data"] |= {"description": "2,000 synthetic crystals"}
     metadata["training_data"]["sources"] = ["pxrdbench recipe, prior open-v0"]
     metadata["compute"]["hardware"] = "one core"
+    metadata["links"]["predictions"] = "https://example.org/predictions.h5"
     path.write_text(json.dumps(metadata))
     for command in others:
         run(command)

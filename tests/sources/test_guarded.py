@@ -43,7 +43,7 @@ def test_a_script_without_a_guard_is_told_so(tmp_path):
     script = tmp_path / "unguarded.py"
     script.write_text(
         "import pyarrow\n"
-        "from pxrdbench.sources.processes import map_chunks\n"
+        "from pxrdbench.sources.guarded import map_chunks\n"
         "chunk = (pyarrow.table({'x': [1]}),)\n"
         "map_chunks(len, [chunk, chunk], workers=2)\n"
     )

@@ -149,7 +149,9 @@ def _find_clean(
     )
     kept &= two_theta <= end
     place, high = two_theta[kept], height[:count][kept]
-    errors = np.sqrt(variance[:count][kept])
+    # Blends that are all but singular may have a negative variance: nothing is known.
+    spread = variance[:count][kept]
+    errors = np.sqrt(np.where(spread >= 0.0, spread, np.inf))
     sigma = sigma0 * step / np.cos(np.radians(place / 2))
     area = high * sigma
     return LineList(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from small_sets import write_set
 
-from pxrdbench.dataset import export as export_module
+from pxrdbench.dataset.export import write as export_module
 from pxrdbench.dataset.export.write import ENDINGS, ExportConfig, export_shards
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe

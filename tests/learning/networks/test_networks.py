@@ -391,7 +391,7 @@ def test_only_the_statistics_part_may_be_learnt_from(tmp_path):
 @pytest.mark.data
 def test_real_crystals_have_the_patterns_of_their_track(test_data, monkeypatch):
     """The source renders crystals of ``dev`` to what the track froze."""
-    from pxrdbench.learning.loading import real_crystals
+    from pxrdbench.tracks import crystals as track_crystals
 
     part = load_track("open/structure-type", "dev")
     ids = list(part.ids[:4])
@@ -400,7 +400,7 @@ def test_real_crystals_have_the_patterns_of_their_track(test_data, monkeypatch):
         def to_pylist(self):
             return ids
 
-    monkeypatch.setattr(real_crystals, "load_table", lambda *_: {"id": Rows()})
+    monkeypatch.setattr(track_crystals, "load_table", lambda *_: {"id": Rows()})
     source, about = open_real_crystals(
         "track:open/structure-type/statistics", test_data, None, 3
     )

@@ -27,7 +27,11 @@ def torchrun(*arguments):
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "torch.distributed.run"]
     command += ["--master-addr", "127.0.0.1", "--master-port", port]
-    command += ["--nproc-per-node=2", str(FOLDER / "distributed_run.py"), *arguments]
+    command += [
+        "--nproc-per-node=2",
+        str(FOLDER.parents[1] / "helpers" / "distributed_run.py"),
+        *arguments,
+    ]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     env["PYTHONPATH"] = os.pathsep.join(
         [str(FOLDER), str(FOLDER.parent.parent), env.get("PYTHONPATH", "")]
