@@ -40,4 +40,4 @@ def test_what_is_kept_is_small():
     assert PREDICTIONS
     assert CHECKPOINTS
     for kept in (PREDICTIONS, CHECKPOINTS):
-        assert np.sum([path.stat().st_size for path in kept]) <= 4e6
+        assert np.sum([path.stat().st_size for path in kept]) <= 8e6
