@@ -339,7 +339,9 @@ def _list_readings(
 
 
 def _is_p1(symbol: Named) -> bool:
-    return symbol.number == 1 or symbol.text.replace(" ", "") in ("P1", "1", "C1")
+    """Whether it says that all atoms are listed; C1 has another half of them."""
+    bare = symbol.text.replace(" ", "").upper()
+    return bare == "1" or (symbol.number == 1 and bare[:1] not in "ABCIF")
 
 
 def _agrees(setting: Setting, named: Named | None) -> bool:
