@@ -7,6 +7,7 @@ that the tests name); GSAS' records are described in its manual (Larson & Von Dr
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from pxrdbench.sources.scans.pattern import (
     make_pattern,
     read_number,
 )
+from pxrdbench.sources.scans.stated_radiation import find_stated_radiation
 
 # Kα2 of half the intensity of Kα1, where a file names both lines but no ratio.
 _USUAL_RATIO = 0.5
@@ -193,6 +195,8 @@ def read_gsas(text: str, name: str) -> tuple[MeasuredPattern, ...]:
     """
     lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("BANK")]
+    # 11-BM and others write the wavelength as a comment above the first bank.
+    radiation, said = find_stated_radiation(lines[: starts[0]] if starts else [])
     result = []
     for position, start in enumerate(starts):
         words = lines[start].split()
@@ -207,7 +211,11 @@ def read_gsas(text: str, name: str) -> tuple[MeasuredPattern, ...]:
                 f"{name}: a bank of kind {' '.join([*words[4:5], kind])!r}; read are "
                 "CONST with STD, ESD, FXY or FXYE (convert time of flight first)"
             )
-        result.append(_make_bank(words, kind, lines[start + 1 : stop], name))
+        bank = _make_bank(words, kind, lines[start + 1 : stop], name)
+        if radiation is not None:
+            stated = {"quantity": "the format", "radiation": said}
+            bank = replace(bank, radiation=radiation, stated=stated)
+        result.append(bank)
     if not result:
         raise SourceError(f"{name}: no BANK line in this GSAS file")
     return tuple(result)

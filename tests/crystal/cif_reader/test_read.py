@@ -242,6 +242,11 @@ def test_a_symbol_of_group_1_with_a_centring_has_its_other_half():
     assert plain.volume == pytest.approx(2.0 * centred.volume)
 
 
+def test_a_question_mark_is_no_group():
+    read = read_block(block("Fe1 0 0 0 1", "O1 .5 .5 .5 1", group="?"))
+    assert read.failure.startswith("the space group is not understood: the file has ?")
+
+
 def test_what_a_block_says_of_itself():
     text = (
         block("O1 0 0 0 1", group="F d -3 m Z")

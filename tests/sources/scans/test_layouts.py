@@ -162,6 +162,8 @@ def test_names_of_columns(name, quantity):
         (["wavelength (nm): 0.154060"], 1.5406),
         (["Wavelength = 154.06 pm"], 1.5406),
         (["# energy = 12.0 keV"], 1.0332017),
+        (["# E = 12.0 keV"], 1.0332017),
+        (["# λ = 0.4133 Å"], 0.4133),
         (["# Energy (eV): 12000"], 1.0332017),
         (["# Wavelength unit = 1.0 Angstrom", "# X-ray energy = 12.4 keV"], None),
         (["# sample: Co Ka doped, 10.5 wt%"], None),
@@ -179,6 +181,87 @@ def test_one_parser_of_radiation(lines, wavelength):
     else:
         assert found.wavelength == pytest.approx(wavelength, rel=1e-5)
         assert line
+
+
+# Kinds of public reports; a pattern of 41 points, 10 to 12 degrees, counts 10 to 400.
+TEN = np.round(np.linspace(10.0, 12.0, 41), 4)
+ROUGH = np.round(10.0 + 390.0 * np.exp(-(((TEN - 11.0) / 0.1) ** 2)))
+Q_NM = 40.0 * np.pi * np.sin(np.radians(TEN / 2.0)) / WAVELENGTH
+
+
+def columns(*values, by=","):
+    rows = zip(*values, strict=True)
+    return "\n".join(
+        by.join(v if isinstance(v, str) else f"{v:.6f}" for v in row) for row in rows
+    )
+
+
+WITH_BLANKS = [f"{int(c) + 1000:,}".replace(",", " ") for c in ROUGH]
+SPEC = "#S 1 ascan {axis} 10 12 40 1\n#N 4\n#L {axis}  Epoch  Monitor  {last}\n"
+SPEC_ROWS = columns(TEN, TEN * 7, TEN * 0 + 1e5, ROUGH, by=" ")
+WITH_HEADER = f"# wavelength: {WAVELENGTH}\n"
+REPORTED = {
+    "log(I)": ("2theta,ln(I)\n" + columns(TEN, np.log(ROUGH)), "2theta"),
+    "lg": ("2theta;lg(I)\n" + columns(TEN, np.log10(ROUGH), by=";"), "2theta"),
+    "root": ("2θ (°),√I\n" + columns(TEN, np.sqrt(ROUGH)), "2theta"),
+    "power": ("2theta,I^0.5\n" + columns(TEN, np.sqrt(ROUGH)), "2theta"),
+    "units below": (
+        WITH_HEADER + "q,intensity\nnm^-1,counts\n" + columns(Q_NM, ROUGH), "Q"
+    ),
+    "radians below": (
+        "2theta,intensity\nrad,counts\n" + columns(np.radians(TEN), ROUGH), "2theta"
+    ),
+    "a line of the unit": (
+        WITH_HEADER + "# unit q_A^-1\n# columns: q_A^-1 I\n"
+        + columns(Q_NM / 10.0, ROUGH, by=" "), "Q"
+    ),
+    "SPEC": (SPEC.format(axis="tth", last="Detector") + SPEC_ROWS, "2theta"),
+    "SPEC, a counter of any name": (
+        SPEC.format(axis="tth", last="cyber8c") + SPEC_ROWS, "2theta"
+    ),
+    "observed last": (
+        "2theta,Icalc,Iobs\n" + columns(TEN, ROUGH + 3.0, ROUGH), "2theta"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPORTED)
+def test_kinds_of_reports_are_read_rightly(case):
+    text, quantity = REPORTED[case]
+    (scan,) = read_scan_bytes(text.encode(), "a.dat")
+    assert scan.quantity == quantity
+    assert scan.two_theta == pytest.approx(TEN, abs=1e-3)
+    assert scan.intensity == pytest.approx(ROUGH, rel=1e-3)
+
+
+def test_thousands_behind_a_blank_are_one_number():
+    text = "2theta;counts\n" + columns(TEN, WITH_BLANKS, by=";")
+    for blank in (" ", "\u202f", "'"):
+        (scan,) = read_scan_bytes(text.replace(" ", blank).encode(), "a.csv")
+        assert scan.intensity == pytest.approx(ROUGH + 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2theta,log(I)\n" + columns(TEN, np.log10(ROUGH)), "unknown base"),
+        (SPEC.format(axis="th", last="Detector") + SPEC_ROWS, "a rocking curve"),
+        ("2theta,sampleA,sampleB\n" + columns(TEN, ROUGH, ROUGH),
+         "any of the columns sampleA, sampleB"),
+        ("2theta_A,I_A,2theta_B,I_B\n" + columns(TEN, ROUGH, TEN + 1, ROUGH),
+         "two columns of angles"),
+    ],
+)  # fmt: skip
+def test_kinds_of_reports_are_refused(text, message):
+    with pytest.raises(SourceError, match=message):
+        read_scan_bytes(text.encode(), "a.csv")
+
+
+def test_a_wavelength_above_the_first_bank_of_gsas():
+    text = "# Calibrated wavelength = 0.4592\n" + LAYOUTS["a.gsas"]
+    (scan,) = read_scan_bytes(text.encode(), "a.fxye")
+    assert scan.radiation.wavelength == 0.4592
+    assert "0.4592" in scan.stated["radiation"]
 
 
 COUNTS_ONLY = [5, 7, 11, 50, 20, 8, 6, 5, 4, 4, 9]
