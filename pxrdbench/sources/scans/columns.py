@@ -491,8 +491,8 @@ def _choose(
         quantity = known[place] or Quantity(TWO_THETA, "degrees")
     others = [i for i in range(min(width, len(names))) if i != place]
     sigma = next((i for i in others if _is(known[i], SIGMA)), None)
-    second = [i for i in others if _is(known[i], TWO_THETA)]
-    if second and _is(known[place], TWO_THETA):
+    second = [i for i in others if i > place + 1 and _is(known[i], TWO_THETA)]
+    if second and _is(known[place], TWO_THETA) and second[0] + 1 < width:
         both = f"{names[place]!r} and {names[second[0]]!r}"
         raise SourceError(
             f"{name}: two columns of angles, {both[:80]}; give each scan a file of its "
