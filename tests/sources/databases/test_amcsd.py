@@ -78,7 +78,7 @@ def database(tmp_path, monkeypatch):
     halite = ["Na Cl", "5.64", "5.64", "5.64", "90", "90", "90", "179.406",
               json.dumps(["Na", "Cl"]), pack(0, 0.5), pack(0, 0.5), pack(0, 0.5),
               "0", pack(2.0, 0.01), "<missing>", *["0"] * 6]  # fmt: skip
-    oblique = ["Fe S", "4.0", "5.0", "6.0", "80", "95", "100", "114.5",
+    oblique = ["Fe2 S", "4.0", "5.0", "6.0", "80", "95", "100", "114.5",
                json.dumps(["Fe", "S"]), pack(0.1, 0.6), pack(0.2, 0.7),
                pack(0.3, 0.1), pack(2.0, 0.5), pack(2.0, 3.0),
                json.dumps(["Fe"]), *[pack(0.01)] * 3, *[pack(0.0)] * 3]  # fmt: skip
