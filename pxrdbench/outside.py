@@ -14,14 +14,17 @@ import tarfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar, cast
 
 import numpy as np
 
 from pxrdbench.errors import EvaluationError, PxrdbenchError
+
+Model = TypeVar("Model")
 
 # What damage looks like: the one list of what libraries raise when a file is not what
 # it seems. Some are surprising: h5py raises RuntimeError, zipfile RuntimeError for a
@@ -83,6 +86,13 @@ def guard(error: type[PxrdbenchError], message: str) -> Iterator[None]:
 
 def describe_damage(damage: BaseException) -> str:
     """Say in one line what an exception says; never more, and nothing that acts."""
+    found: Any = getattr(damage, "errors", None)
+    if callable(found):  # pydantic's: where, and what
+        places = [
+            f"{'.'.join(map(str, item['loc'])) or 'it'}: {item['msg']}"
+            for item in found(include_url=False, include_input=False)[:3]
+        ]
+        return one_line("; ".join(places))
     text = one_line(str(damage))
     name = type(damage).__name__
     # A KeyError says a name alone, and many say nothing at all.
@@ -155,6 +165,43 @@ def parse_strict_json(
     if not isinstance(record, dict):
         raise error(f"{place} holds {type(record).__name__}, not an object")
     return record
+
+
+def read_model(
+    kind: type[Model], text: str | bytes, place: str, error: type[PxrdbenchError]
+) -> Model:
+    """Read a dataclass from strict JSON: its annotations are the schema.
+
+    Nothing is converted, nothing unknown is passed over where the class says so
+    (``__pydantic_config__``); `json_schema` gives the same as a JSON schema.
+
+    Args:
+        kind: A dataclass whose fields are annotated with their bounds.
+        text: JSON, as text or UTF-8.
+        place: Where it stands, for messages.
+        error: What to raise.
+
+    Raises:
+        PxrdbenchError: Of the kind asked for, with the first places that are wrong.
+    """
+    parse_strict_json(text, place, error)
+    with guard(error, place):
+        return cast(
+            Model, _adapter(cast(Hashable, kind)).validate_json(text, strict=True)
+        )
+
+
+def json_schema(kind: type) -> dict[str, Any]:
+    """The JSON schema of what `read_model` takes for a class."""
+    schema: dict[str, Any] = _adapter(kind).json_schema()
+    return schema
+
+
+@cache
+def _adapter(kind: Hashable) -> Any:
+    from pydantic import TypeAdapter  # 0.1 s that a command's help need not wait for
+
+    return TypeAdapter(cast(Any, kind))
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
