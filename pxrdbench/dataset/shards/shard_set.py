@@ -1,6 +1,7 @@
 """Shards as a source of batches: read in blocks, rendered on loading."""
 
 import threading
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,10 +18,11 @@ from pxrdbench.dataset.shards.block_rendering import (
     take_rows,
 )
 from pxrdbench.dataset.shards.cache import ShardCache
-from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord
+from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardWarning
 from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.packing import unpack_peaks
-from pxrdbench.dataset.shards.shard import Block, read_block
+from pxrdbench.dataset.shards.rolling import find_end
+from pxrdbench.dataset.shards.shard import Block, read_recorded_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
@@ -90,6 +92,7 @@ class ShardSet(BatchSource):
         self.epoch = epoch
         self.skipped = Counter()
         self._skip_damaged = skip_damaged
+        self._say_what_is_missing()
         self._shards = ShardCache(self._store, cache)
         card = self.manifest.card
         self._renderer = BlockRenderer(
@@ -107,6 +110,38 @@ class ShardSet(BatchSource):
         self.run_samples = 1 if self.measurement is None else _MEASURED_RUN
         self._shard_offset.flags.writeable = False
         self.shard_starts = self._shard_offset
+
+    def _say_what_is_missing(self) -> None:
+        """A set with fewer samples than were written never says so by a number alone.
+
+        A record without its tar is damage: no writer leaves one. A gap may be a shard
+        that is being written.
+        """
+        manifest, named = self.manifest, ""
+        if manifest.missing:
+            first, more = manifest.missing[0], len(manifest.missing) - 1
+            named = f"{self._store.address(first)}.tar is missing or cut short"
+            named += f", and {more} more" if more else ""
+            if not self._skip_damaged:
+                raise ShardError(
+                    f"{named}; run the same `pxrdbench generate` again: it comes back "
+                    "the same. Or skip what is damaged (skip_damaged=True)"
+                )
+        gaps = manifest.find_gaps()
+        if gaps:
+            named += "; " if named else ""
+            named += f"{self.location}: {gaps[0]} is not there"
+            named += f", and {len(gaps) - 1} more" if gaps[1:] else ""
+        end, held = find_end(self._store), manifest.held_samples
+        if end is not None and held < end:
+            named += "; " if named else f"{self.location}: "
+            named += f"it was written with {end:,} samples"
+        if named:
+            warnings.warn(
+                f"{named}: {manifest.samples:,} samples are left",
+                ShardWarning,
+                stacklevel=3,
+            )
 
     @property
     def card(self) -> RecipeCard:
@@ -206,12 +241,10 @@ class ShardSet(BatchSource):
         record = self.manifest.records[shard]
         first, last = record.block_offset[number : number + 2]
         try:
-            block = read_block(self._shards.read(record, first, last))
+            data = self._shards.read(record, first, last)
+            return read_recorded_block(data, record, number, self.block_samples)
         except (OSError, ShardError) as error:
             raise self._damaged(record, error) from error
-        if block.index[0] != record.first + number * self.block_samples:
-            raise self._damaged(record, f"block {number} is not where it should be")
-        return block
 
     def _damaged(self, record: ShardRecord, why: object) -> ShardError:
         return ShardError(
