@@ -18,11 +18,12 @@ class LocalStore(Store):
     """A folder.
 
     Attributes:
-        folder: Where it is.
+        folder: Where it is: an absolute path.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        # A process may change its folder while a set is open.
+        self.folder = Path(folder).absolute()
         self.location = str(folder)
 
     def sizes(self) -> dict[str, int]:
