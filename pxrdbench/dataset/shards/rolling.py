@@ -28,9 +28,9 @@ from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
 from pxrdbench.dataset.source import BatchSource, EndOfSource
 from pxrdbench.dataset.storage.open import open_store
-from pxrdbench.dataset.storage.store import Store
+from pxrdbench.dataset.storage.store import Store, explain_read_error
 from pxrdbench.diffraction.measurement.measurement import Measurement
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import ShardError, StoreError
 
 ROLLING_FILE = "rolling.json"
 # Where a set was told to end, once it is there: {"samples": N}.
@@ -307,7 +307,10 @@ class RollingSet(BatchSource):
             shard, within = divmod(start, self._manifest.shard_samples)
             number, row = divmod(within, self.block_samples)
             # The last shard of a set may be short, and written anew with more.
-            block = self._block(self._find(shard, within), number)
+            try:
+                block = self._block(self._find(shard, within), number)
+            except OSError as error:
+                raise explain_read_error(self._store.location, error) from error
             end = min(row + stop - start, len(block))
             pieces.append(block.rows(row, end))
             start += end - row
@@ -321,7 +324,9 @@ class RollingSet(BatchSource):
                 return read_block(self._store.read(f"{record.name}.tar", first, last))
             except FileNotFoundError:
                 pass  # acknowledged by an earlier run, and deleted since we looked
-            except (OSError, ShardError) as error:
+            except (OSError, StoreError):
+                raise
+            except ShardError as error:
                 raise ShardError(
                     f"{self._store.address(record.name)}.tar cannot be read ({error}); "
                     "delete it and run the same `pxrdbench generate` again: it comes "
