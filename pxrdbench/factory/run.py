@@ -174,7 +174,8 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     run: Run | None = None
     stopped_by: Limit = "interrupted"
     other = consumer_file(config.rolling) if config.rolling else ""
-    meter = Meter(store, PRODUCER_FILE, other)
+    # A set that does not roll is in the end as if nobody had watched.
+    meter = Meter(store, PRODUCER_FILE, other, stays=bool(config.rolling))
     meter.say(Reading("starting", samples=plan.samples, bytes=plan.bytes))
     with meter:
         try:

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError
 
@@ -113,13 +114,16 @@ class Watch:
         self._heard = time.monotonic()
 
     def see(self, reading: Reading | None) -> None:
-        """Take the newest reading."""
+        """Take the newest reading; None where the side's file is not there."""
+        if reading is None and self.last is not None:
+            self.last = replace(self.last, phase="ended", why="their run is over")
+            return
         if reading is not None and (
             self.last is None
             or (reading.beat, reading.pid) != (self.last.beat, self.last.pid)
         ):
             self._heard = time.monotonic()
-        self.last = reading or self.last
+        self.last = reading
 
     @property
     def is_alive(self) -> bool:
@@ -142,9 +146,13 @@ class Meter:
         store: Where the shards are.
         own: Name of this side's file; nothing is written if empty.
         other: Name of the other side's file; nothing is looked at if empty.
+        stays: Whether this side's file stays when it has ended.
     """
 
-    def __init__(self, store: Store, own: str, other: str) -> None:
+    def __init__(
+        self, store: Store, own: str, other: str, *, stays: bool = True
+    ) -> None:
+        self._stays = stays
         self.other = Watch()
         self._store = store
         self._own, self._name = own, other
@@ -177,7 +185,13 @@ class Meter:
         while True:
             has_ended = self._ended.is_set()
             if self._name:
-                self.other.see(look(self._store, self._name))
+                with contextlib.suppress(OSError, ShardError):
+                    found = self._store.read_many([self._name]).get(self._name)
+                    self.other.see(None if found is None else Reading.from_json(found))
+            if has_ended and not self._stays:
+                with contextlib.suppress(OSError, ShardError):
+                    self._store.remove(self._own)
+                return
             self._write()
             if has_ended:
                 return
@@ -187,6 +201,9 @@ class Meter:
         reading = self._reading
         if reading is None or not self._own:
             return
+        store = self._store
+        if isinstance(store, LocalStore) and not store.folder.is_dir():
+            return  # a folder that was taken away is not made again for this
         self._beat += 1
         text = replace(reading, beat=self._beat).to_json()
         with contextlib.suppress(OSError, ShardError):
