@@ -191,8 +191,8 @@ def inflate(stream: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
     with guard(SplitError, "a frozen stream is damaged"):
         check_array("a stream", stream, "u", (None,))
         packed = stream.tobytes()
-        # Unpacked with bounds: LZMA can say a gigabyte in a few kilobytes, and ask for as
-        # much memory as it likes.
+        # Unpacked with bounds: LZMA can say a gigabyte in a few kilobytes, and ask for
+        # as much memory as it likes.
         reader = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_LZMA)
         most = min(_MOST_STREAM, _MOST_GROWTH * len(packed) + 2**20)
         content = reader.decompress(packed, max_length=most)
