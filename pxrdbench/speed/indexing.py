@@ -63,7 +63,7 @@ class IndexingCase:
 
 
 def draw_cases(count: int, seed: int = 1) -> list[IndexingCase]:
-    """Take crystals of high symmetry with 5 lines or more from the track's ``dev`` part.
+    """Take crystals of high symmetry with 5 lines or more from ``dev`` of the track.
 
     Args:
         count: How many.

@@ -8,7 +8,7 @@ import pytest
 from pxrdbench.errors import PatternError
 from pxrdbench.speed.indexing import benchmark_indexing, draw_cases
 
-# Answers as the worker does, with one cell that is no crystal's and one that is no cell.
+# Answers as the worker does: a cell that is no crystal's and one that is no cell.
 STAND_IN = f"""#!{sys.executable}
 import json, sys
 if sys.argv[1] == "-c":
