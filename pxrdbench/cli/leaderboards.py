@@ -20,6 +20,7 @@ def run_submit(
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
         check_submission,
+        recomputed_numbers,
         submit,
         write_template,
     )
@@ -29,8 +30,8 @@ def run_submit(
         console.print(f"fill in and submit with --metadata: {write_template(template)}")
     elif check is not None:
         row = check_submission(check, predictions)
-        told = "recomputed from the predictions" if predictions else "consistent"
-        console.print(f"[green]sound[/]: {row.name}, every number {told}")
+        told = recomputed_numbers(check, predictions)
+        console.print(f"[green]sound[/]: {row.name}; {told}")
     elif predictions is None or metadata is None:
         raise EvaluationError(
             "give PREDICTIONS and --metadata FILE (--template FILE writes one to fill "
