@@ -126,9 +126,9 @@ class FrozenPeaks:
         """Compress for a file: the arrays as bytes, and the wavelength."""
         # Differences wrap around at the first peak of a crystal; so does their sum.
         return {
-            "position": _deflate(np.diff(self.position, prepend=np.uint32(0))),
-            "code": _deflate(self.code),
-            "peak_count": _deflate(self.peak_count),
+            "position": deflate(np.diff(self.position, prepend=np.uint32(0))),
+            "code": deflate(self.code),
+            "peak_count": deflate(self.peak_count),
             "wavelength": np.array(self.wavelength, np.float64),
         }
 
@@ -140,9 +140,9 @@ class FrozenPeaks:
             SplitError: If a stream is damaged or the streams do not belong together.
         """
         with guard(SplitError, "a frozen peak list is damaged"):
-            steps = _inflate(streams["position"], np.dtype("<u4"))
-            code = _inflate(streams["code"], np.dtype("<u2"))
-            peak_count = _inflate(streams["peak_count"], np.dtype("<u4"))
+            steps = inflate(streams["position"], np.dtype("<u4"))
+            code = inflate(streams["code"], np.dtype("<u2"))
+            peak_count = inflate(streams["peak_count"], np.dtype("<u4"))
             wavelength = check_array("wavelength", streams["wavelength"], "f", ())
         total = int(peak_count.sum(dtype=np.int64))
         if not len(steps) == len(code) == total:
@@ -174,7 +174,7 @@ class FrozenPeaks:
         return b"".join([*parts, repr(self.wavelength).encode()])
 
 
-def _deflate(values: np.ndarray) -> UInt8[np.ndarray, " stream"]:
+def deflate(values: np.ndarray) -> UInt8[np.ndarray, " stream"]:
     """Compress an array with its bytes sorted by significance."""
     little = values.astype(values.dtype.newbyteorder("<"))
     planes = little.view(np.uint8).reshape(-1, values.dtype.itemsize).T
@@ -182,16 +182,21 @@ def _deflate(values: np.ndarray) -> UInt8[np.ndarray, " stream"]:
     return np.frombuffer(lzma.compress(planes.tobytes(), preset=6), np.uint8)
 
 
-def _inflate(stream: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
-    """Undo `_deflate`."""
-    check_array("a stream", stream, "u", (None,))
-    packed = stream.tobytes()
-    # Unpacked with bounds: LZMA can say a gigabyte in a few kilobytes, and ask for as
-    # much memory as it likes.
-    reader = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_LZMA)
-    most = min(_MOST_STREAM, _MOST_GROWTH * len(packed) + 2**20)
-    content = reader.decompress(packed, max_length=most)
-    if not reader.eof or reader.unused_data:
-        raise ValueError(f"a stream does not end within {most:,} bytes")
-    planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, -1)
+def inflate(stream: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
+    """Undo `deflate`.
+
+    Raises:
+        SplitError: If the stream is damaged, or would be far larger than it is.
+    """
+    with guard(SplitError, "a frozen stream is damaged"):
+        check_array("a stream", stream, "u", (None,))
+        packed = stream.tobytes()
+        # Unpacked with bounds: LZMA can say a gigabyte in a few kilobytes, and ask for
+        # as much memory as it likes.
+        reader = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_LZMA)
+        most = min(_MOST_STREAM, _MOST_GROWTH * len(packed) + 2**20)
+        content = reader.decompress(packed, max_length=most)
+        if not reader.eof or reader.unused_data:
+            raise ValueError(f"a stream does not end within {most:,} bytes")
+        planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(planes.T).view(dtype).reshape(-1).astype(dtype.type)

@@ -18,17 +18,22 @@ from pxrdbench.dataset.shards.block_rendering import (
     take_rows,
 )
 from pxrdbench.dataset.shards.cache import ShardCache
-from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardWarning
+from pxrdbench.dataset.shards.manifest import (
+    DATASET_FILE,
+    Manifest,
+    ShardRecord,
+    ShardWarning,
+)
 from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.packing import unpack_peaks
 from pxrdbench.dataset.shards.rolling import find_end
 from pxrdbench.dataset.shards.shard import Block, read_recorded_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.dataset.storage.open import open_store
-from pxrdbench.dataset.storage.store import Store
+from pxrdbench.dataset.storage.store import Store, explain_read_error
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.diffraction.pattern import PeakBatch
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import ShardError, StoreError
 
 # Blocks kept in memory, a third of a megabyte each: a shuffling loader takes samples
 # from some dozens at a time, and is about to begin with the next ones.
@@ -65,6 +70,7 @@ class ShardSet(BatchSource):
         prior: str | Path | Prior | None = None,
         skip_damaged: bool = False,
         cache: Path | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         """Open a folder of shards.
 
@@ -78,8 +84,10 @@ class ShardSet(BatchSource):
                 shards if left away.
             skip_damaged: Leave samples of damaged blocks out and count them, instead
                 of stopping with the name of the shard.
-            cache: Where shards of an object store are kept, 4 GB at most; a temporary
-                folder, or ``PXRDBENCH_CACHE``, if left away.
+            cache: Where shards of an object store are kept; a temporary folder, or
+                ``PXRDBENCH_CACHE``, if left away.
+            cache_bytes: What they may take there; 4 GB, or ``PXRDBENCH_CACHE_SIZE``,
+                if left away.
 
         Raises:
             ShardError: If the folder holds no data set.
@@ -93,7 +101,7 @@ class ShardSet(BatchSource):
         self.skipped = Counter()
         self._skip_damaged = skip_damaged
         self._say_what_is_missing()
-        self._shards = ShardCache(self._store, cache)
+        self._shards = ShardCache(self._store, cache, cache_bytes)
         card = self.manifest.card
         self._renderer = BlockRenderer(
             card, measurement, lambda: recall_recipe(self._store, card, prior)
@@ -182,6 +190,10 @@ class ShardSet(BatchSource):
             return empty_batch(self.card)
         try:
             return self._renderer.batch(Block.join(blocks), self.epoch)
+        except OSError as error:  # kernels are files too, when they are first loaded
+            raise explain_read_error(
+                f"a kernel to render {self.location}", error
+            ) from (error)
         except ShardError as error:
             raise ShardError(f"{self.location}: {error}") from error
 
@@ -224,6 +236,8 @@ class ShardSet(BatchSource):
             shard = int(shards[first])
             try:
                 block = self._block(shard, int(number[first]))
+            except StoreError:  # the machine, not the data
+                raise
             except ShardError:
                 if not self._skip_damaged:
                     raise
@@ -240,11 +254,37 @@ class ShardSet(BatchSource):
     def _read_block(self, shard: int, number: int) -> Block:
         record = self.manifest.records[shard]
         first, last = record.block_offset[number : number + 2]
+        name = f"{record.name}.tar"
         try:
-            data = self._shards.read(record, first, last)
-            return read_recorded_block(data, record, number, self.block_samples)
-        except (OSError, ShardError) as error:
+            try:
+                data = self._shards.read(record, first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
+            except StoreError:
+                raise
+            except ShardError:
+                # The copy on this disk may be to blame; the store's is then well.
+                if not self._shards.drop_damaged(record):
+                    raise
+                data = self._shards.read(record, first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
+        except FileNotFoundError as error:
+            raise self._explain_missing(record, error) from error
+        except OSError as error:
+            raise explain_read_error(self._store.address(name), error) from error
+        except StoreError:
+            raise
+        except ShardError as error:
             raise self._damaged(record, error) from error
+
+    def _explain_missing(self, record: ShardRecord, error: OSError) -> ShardError:
+        """A shard that is gone; or its whole folder, which no shard can help."""
+        try:
+            has_set = DATASET_FILE in self._store.sizes()
+        except (OSError, StoreError):
+            has_set = False
+        if not has_set:
+            return explain_read_error(self.location, error)
+        return self._damaged(record, "it has been deleted since")
 
     def _damaged(self, record: ShardRecord, why: object) -> ShardError:
         return ShardError(
@@ -272,21 +312,15 @@ class _BlockCache:
             while len(self._slots) > self._size:
                 self._slots.popitem(last=False)
         with slot.lock:
-            if slot.error is not None:
-                raise slot.error
+            # What failed is tried again next time: its cause may be gone.
             if slot.block is None:
-                try:
-                    slot.block = self._read(shard, number)
-                except ShardError as error:
-                    slot.error = error
-                    raise
+                slot.block = self._read(shard, number)
             return slot.block
 
 
 class _Slot:
-    """One block, or why there is none."""
+    """One block, once it has been read."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.block: Block | None = None
-        self.error: ShardError | None = None
