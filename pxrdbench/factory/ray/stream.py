@@ -20,7 +20,10 @@ from typing import Any
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.recipe import Recipe
-from pxrdbench.dataset.shards.block_rendering import BlockRenderer
+from pxrdbench.dataset.shards.block_rendering import (
+    BlockRenderer,
+    describe_measurement,
+)
 from pxrdbench.dataset.shards.shard import Block, draw_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.measurement import Measurement
@@ -137,6 +140,11 @@ class RayStream(BatchSource):
             lane.end()
         self._lanes = []
         self._session.__exit__(None, None, None)
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this stream from another."""
+        look = describe_measurement(self._renderer.measurement)
+        return {"source": "stream", "recipe": self._recipe.digest, "measurement": look}
 
     def batch(self, start: int, count: int) -> Batch:
         """Fetch and render samples start to start + count.
