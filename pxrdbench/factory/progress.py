@@ -155,8 +155,16 @@ class RateMeter:
         return max(now - before, 0) / (last - first) if last > first else 0.0
 
 
-def explain_end(folder: str, plan: ShardPlan, stopped_by: Limit) -> str:
+def explain_end(
+    folder: str, plan: ShardPlan, stopped_by: Limit, *, had_workers: bool = True
+) -> str:
     """Say why a run ended and what can be done."""
+    if stopped_by == "time" and not had_workers:
+        return (
+            "The time is up and nothing was written: no processor of the Ray that was "
+            "joined became free (`ray status` says who holds them); give --address of "
+            "a cluster with room, or more time."
+        )
     size, limit = format_size(plan.bytes), format_size(plan.max_bytes)
     shard = format_size(plan.bytes_per_sample * plan.shard_samples)
     go_on = "the same command goes on where this run stopped"

@@ -6,7 +6,6 @@ any order, with any interruption, leaves the same files. The plan is read from t
 folder at the start: that is all there is to resuming.
 """
 
-import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from pxrdbench.dataset.storage.open import PATIENCE, open_store
 from pxrdbench.dataset.storage.store import Store, explain_os_error
 from pxrdbench.errors import ShardError
 from pxrdbench.factory.driver import Run
+from pxrdbench.factory.limits import count_processors
 from pxrdbench.factory.plan import ShardPlan, open_folder
 from pxrdbench.factory.progress import (
     GenerateProgress,
@@ -161,7 +161,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
         rolling=config.rolling,
         shards_there=plan.shards,
     )
-    workers = config.workers or os.cpu_count() or 1
+    workers = config.workers or count_processors()
     tell(
         GenerateProgress(
             "starting",
@@ -283,5 +283,7 @@ def _make_report(
         seconds=run.seconds if run else 0.0,
         workers=workers,
         stopped_by=stopped_by,
-        explanation=explain_end(out, plan, stopped_by),
+        explanation=explain_end(
+            out, plan, stopped_by, had_workers=run is None or run.had_workers
+        ),
     )

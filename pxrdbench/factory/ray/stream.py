@@ -11,7 +11,6 @@ that of the recipe, whatever the number of workers, so that a stream can be read
 from anywhere.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from pxrdbench.dataset.shards.shard import Block, draw_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.errors import ShardError
+from pxrdbench.factory.limits import count_processors
 from pxrdbench.factory.ray.session import SMALL_OBJECT_STORE_BYTES, RaySession
 
 # Samples of a chunk: 1.4 MB, which costs a message 1 µs a sample.
@@ -119,7 +119,7 @@ class RayStream(BatchSource):
         self._chunk_samples = chunk_samples
         self._ahead = ahead
         self._wanted = workers
-        processes = workers or os.cpu_count() or 1
+        processes = workers or count_processors()
         room = processes * (ahead + 1) * _CHUNK_BYTES * chunk_samples // CHUNK_SAMPLES
         self._session = RaySession(
             processes,
