@@ -40,6 +40,7 @@ class GenerateProgress:
         is_rolling: Whether a full folder is waited for rather than an end.
         waited_seconds: Time that workers stood still for want of room.
         consumer: How the set's consumer stands, where it has one that told.
+        note: What is to be said once; empty for nothing.
     """
 
     phase: Phase
@@ -58,6 +59,7 @@ class GenerateProgress:
     is_rolling: bool = False
     waited_seconds: float = 0.0
     consumer: Reading | None = None
+    note: str = ""
 
     @property
     def waited(self) -> float:
