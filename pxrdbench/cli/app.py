@@ -20,6 +20,7 @@ from pxrdbench.cli.options import (
 from pxrdbench.cli.predict import predict
 from pxrdbench.cli.prior import prior_app
 from pxrdbench.cli.split import split_app
+from pxrdbench.cli.stream import stream
 from pxrdbench.cli.studies import register as register_studies
 from pxrdbench.cli.train import export_model, models, train
 from pxrdbench.cli.verify import verify
@@ -63,6 +64,7 @@ def demo(
 # The order in which help lists them: the way of a crystal through the house.
 app.command()(generate)
 app.command()(train)
+app.command()(stream)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(index)

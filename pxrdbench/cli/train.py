@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pxrdbench.learning.training.experiments import Experiment
 
 # Who starts the trainer first waits so long for a set of shards to appear [s].
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 def train(

@@ -28,7 +28,8 @@ def test_version():
 
 def test_every_verb_has_help():
     for verb in (
-        "demo", "generate", "train", "eval", "verify", "bench", "models",
+        "demo", "generate", "train", "stream", "eval", "verify", "bench",
+        "models",
         "prior fit", "prior show", "split list", "split show", "split audit",
         "split export", "split check", "split build icsd", "split build rruff",
         "split build compare",

@@ -124,6 +124,9 @@ ALWAYS = {
     "generate": "--hours --minutes --samples --out --seed --prior --workers --max-size "
     "--shard-samples --address --rolling --preset --radiation --measurement "
     "--max-volume --coordinates --structure-type",
+    "stream": "--model --out --minutes --patterns --resume --shards --max-size "
+    "--workers --address --seed --prior --measurement --max-volume --coordinates "
+    "--structure-type",
     "train": "--model --shards --source --minutes --patterns --cpu-minutes "
     "--out --resume --from --batch-size --learning-rate --optimizer --schedule "
     "--precision --compile --accumulate --average --classes --keep "

@@ -190,6 +190,10 @@ class Recipe(BatchSource):
         """Name of the data set."""
         return self.card.digest
 
+    def identity(self) -> dict[str, str | int]:
+        """What tells this recipe from another."""
+        return {"source": "Recipe", "recipe": self.digest}
+
     def to_json(self) -> str:
         """Write the recipe down; the prior's arrays stay in the prior's file."""
         return json.dumps(self.card.to_dict(), indent=1)
