@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import accuracy_text, console, format_seconds, live_line
+from pxrdbench.cli.display import (
+    accuracy_text,
+    console,
+    format_seconds,
+    live_line,
+    print_json,
+)
 from pxrdbench.cli.options import (
     CoordinatesOption,
     Frequencies,
     FrequenciesOption,
+    JsonOption,
     MaxVolumeOption,
     MeasurementOption,
     OutOption,
@@ -194,12 +201,16 @@ def _long_time(seconds: float) -> str:
     return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
 
 
-def models() -> None:
+def models(as_json: JsonOption = False) -> None:
     """List the models that can be trained, and published runs (train --preset)."""
     from pxrdbench.learning.models.crystallographer import NAME
     from pxrdbench.learning.networks.registry import available_models, find_model
     from pxrdbench.learning.training.experiments import EXPERIMENTS
 
+    if as_json:
+        networks = {name: find_model(name).summary for name in available_models()}
+        presets = {name: found.summary for name, found in EXPERIMENTS.items()}
+        print_json({"models": networks, "presets": presets})
     for name in available_models():
         console.print(f"{name:26} {find_model(name).summary}".rstrip())
     console.print(f"{NAME:26} reads without a network: `eval {NAME}:open`")
@@ -222,6 +233,7 @@ def export_model(
         float,
         typer.Option(min=0.0, help="Difference of logits, as a part of their spread."),
     ] = 0.01,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a trained model as ONNX, and check that it guesses the same."""
     from pxrdbench.learning.models.onnx_export import export_onnx
@@ -229,6 +241,8 @@ def export_model(
     report = export_onnx(
         checkpoint, out or _beside(checkpoint), patterns, tolerance=tolerance
     )
+    if as_json:
+        print_json(report)
     console.print(
         f"{report.path}: {report.n_bytes / 1e6:.1f} MB; on {report.n_patterns:,} "
         f"patterns of dev the logits differ by at most {report.difference:.1e} "
