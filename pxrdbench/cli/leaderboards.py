@@ -16,6 +16,7 @@ def run_submit(
     template: Path | None,
     check: Path | None,
     replace: bool,
+    hub_dataset: str | None = None,
 ) -> None:
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
@@ -37,8 +38,18 @@ def run_submit(
             "in), or --check ROW"
         )
     else:
+        if hub_dataset is not None:
+            from pxrdbench.benchmark.leaderboard.hub_results import (
+                check_dataset_name,
+                write_eval_results,
+            )
+
+            check_dataset_name(hub_dataset)
         path = submit(predictions, metadata, folder, replace=replace)
         console.print(f"row: {path}")
+        if hub_dataset is not None:
+            made = write_eval_results(path, hub_dataset)
+            console.print(f"for .eval_results/ of the model's repository: {made}")
 
 
 def run_leaderboard(folder: Path, out: Path | None) -> None:
@@ -65,6 +76,10 @@ def submit(
         Optional[Path], typer.Option(help="Check a row; with PREDICTIONS, recompute.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="A row of old.")] = False,
+    hub_dataset: Annotated[
+        Optional[str],
+        typer.Option(help="OWNER/NAME: also write a file for Hugging Face."),
+    ] = None,
 ) -> None:
     """Make a row of a leaderboard, checked and scored by trusted code."""
     from pxrdbench.cli.leaderboards import run_submit
@@ -72,16 +87,16 @@ def submit(
     if template is not None:
         refuse_idle(
             context,
-            ["predictions", "metadata", "folder", "check", "replace"],
+            ["predictions", "metadata", "folder", "check", "replace", "hub_dataset"],
             "with --template, which writes a form and nothing else",
         )
     elif check is not None:
         refuse_idle(
             context,
-            ["metadata", "folder", "replace"],
+            ["metadata", "folder", "replace", "hub_dataset"],
             "with --check, which writes nothing",
         )
-    run_submit(predictions, metadata, folder, template, check, replace)
+    run_submit(predictions, metadata, folder, template, check, replace, hub_dataset)
 
 
 def leaderboard(

@@ -88,6 +88,7 @@ REFUSED = [
     ("submit --check x.json --metadata", "x", "--metadata"),
     ("submit --check x.json --folder", "x", "--folder"),
     ("submit --check x.json --replace", "", "--replace"),
+    ("submit --check x.json --hub-dataset", "a/b", "--hub-dataset"),
     ("prior fit . --cif --out o.npz --track", "open/random", "--track"),
     ("prior fit . --out o.npz --groups", "9", "--groups"),
     ("prior fit . --out o.npz --smooth --min-crystals", "9", "--min-crystals"),
