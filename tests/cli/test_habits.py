@@ -15,6 +15,7 @@ REFUSED = {
     "demo": ["--minutes", "0"],
     "generate": ["--samples", "0"],
     "train": ["--model", "no-such-model", "--online"],
+    "stream": ["--minutes", "-1"],
     "eval": ["no-such-model"],
     "predict": ["no-such-scan.xy"],
     "index": ["no-such-scan.xy"],
