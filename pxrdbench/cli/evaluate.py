@@ -1,12 +1,20 @@
 """The verb ``eval``."""
 
+import json
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, live_line, make_table, p_value_text
+from pxrdbench.cli.display import (
+    console,
+    live_line,
+    make_table,
+    p_value_text,
+    print_json,
+)
+from pxrdbench.cli.options import JsonOption, known_parent
 
 if TYPE_CHECKING:
     from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
@@ -141,7 +149,10 @@ def evaluate(
         Optional[str], typer.Option(help="Part of the track; test if left away.")
     ] = None,
     out: Annotated[
-        Optional[Path], typer.Option(help="Folder; beside the model if left away.")
+        Optional[Path],
+        typer.Option(
+            help="Folder; beside the model if left away.", callback=known_parent
+        ),
     ] = None,
     unconfined: Annotated[
         bool,
@@ -150,16 +161,21 @@ def evaluate(
             help="Open a stranger's file even where this system cannot confine it.",
         ),
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a model on real crystals it has not seen, with 95 % intervals."""
     from pxrdbench.cli.evaluate import run_evaluate
 
     if not track or len(track) == 1:
         one = track[0] if track else None
-        run_evaluate(model, one, part, out, weights, unconfined)
+        found = run_evaluate(model, one, part, out, weights, unconfined)
+        if as_json:
+            print_json(json.loads(found.to_json()))
         return
     from pxrdbench.tracks.load import load_record
 
     for name in track:
         folder = out and out / load_record(name)["name"].replace("/", "-")
-        run_evaluate(model, name, part, folder, weights, unconfined)
+        found = run_evaluate(model, name, part, folder, weights, unconfined)
+        if as_json:
+            print_json(json.loads(found.to_json()))

@@ -17,6 +17,7 @@ def run_submit(
     check: Path | None,
     replace: bool,
     unconfined: bool = False,
+    hub_dataset: str | None = None,
 ) -> None:
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
@@ -38,8 +39,18 @@ def run_submit(
             "in), or --check ROW"
         )
     else:
+        if hub_dataset is not None:
+            from pxrdbench.benchmark.leaderboard.hub_results import (
+                check_dataset_name,
+                write_eval_results,
+            )
+
+            check_dataset_name(hub_dataset)
         path = submit(predictions, metadata, folder, replace=replace)
         console.print(f"row: {path}")
+        if hub_dataset is not None:
+            made = write_eval_results(path, hub_dataset)
+            console.print(f"for .eval_results/ of the model's repository: {made}")
 
 
 def run_leaderboard(folder: Path, out: Path | None) -> None:
@@ -72,6 +83,10 @@ def submit(
             "--unconfined", help="Check even where this system cannot confine it."
         ),
     ] = False,
+    hub_dataset: Annotated[
+        Optional[str],
+        typer.Option(help="OWNER/NAME: also write a file for Hugging Face."),
+    ] = None,
 ) -> None:
     """Make a row of a leaderboard, checked and scored by trusted code."""
     from pxrdbench.cli.leaderboards import run_submit
@@ -79,18 +94,35 @@ def submit(
     if template is not None:
         refuse_idle(
             context,
-            ["predictions", "metadata", "folder", "check", "replace", "unconfined"],
+            [
+                "predictions",
+                "metadata",
+                "folder",
+                "check",
+                "replace",
+                "unconfined",
+                "hub_dataset",
+            ],
             "with --template, which writes a form and nothing else",
         )
     elif check is not None:
         refuse_idle(
             context,
-            ["metadata", "folder", "replace"],
+            ["metadata", "folder", "replace", "hub_dataset"],
             "with --check, which writes nothing",
         )
     else:
         refuse_idle(context, ["unconfined"], "without --check")
-    run_submit(predictions, metadata, folder, template, check, replace, unconfined)
+    run_submit(
+        predictions,
+        metadata,
+        folder,
+        template,
+        check,
+        replace,
+        unconfined,
+        hub_dataset,
+    )
 
 
 def leaderboard(
