@@ -136,7 +136,11 @@ def find_faults(package):
 WRITERS = {"files.py", "shard.py", "publisher.py"}
 # What is imported under another name than it is installed by, and what stands for its
 # parts: sklearn is scikit-learn, llvmlite comes with numba, whose versions it fixes.
-NAMES = {"scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+NAMES = {
+    "scikit-learn": "sklearn",
+    "huggingface-hub": "huggingface_hub",
+    "cctbx-base": "cctbx",
+}
 
 
 def _imported_names(node):
