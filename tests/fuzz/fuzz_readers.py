@@ -1,7 +1,7 @@
 """Every reader of outside bytes, and honest files that a fuzzer starts from.
 
     pytest tests/fuzz                                        # what CI runs
-    python tests/helpers/fuzz_readers.py prior --runs 20000  # with atheris, by coverage
+    python tests/fuzz/fuzz_readers.py prior --runs 20000  # with atheris, by coverage
 
 A reader may give a value or raise a `PxrdbenchError`. Anything else is a crash, more
 than ten seconds a hang. What was found lies in ``seeds/<reader>/`` and is read first.
