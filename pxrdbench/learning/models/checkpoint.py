@@ -45,6 +45,7 @@ from pxrdbench.files import atomic_path
 from pxrdbench.learning.models.find import find_checkpoint
 from pxrdbench.learning.networks.registry import build_model
 from pxrdbench.learning.tasks import TaskSet
+from pxrdbench.outside import guard
 
 FORMAT = "pxrdbench-checkpoint"
 SCHEMA_VERSION = 1
@@ -195,8 +196,15 @@ def load_checkpoint(model: Path | str) -> Checkpoint:
             f"{path} has schema version {content.get('schema_version')}; this version "
             f"of pxrdbench reads {SCHEMA_VERSION}"
         )
-    try:
-        radiation = content["radiation"]
+    with guard(ModelError, f"{path} is a damaged checkpoint"):
+        radiation, groups = content["radiation"], content["space_groups"]
+        # A view of one number can claim any length, which a tuple would then take.
+        for name in ("space_groups", "class_frequencies", "tasks", "measurement"):
+            value = content.get(name, ())
+            if not isinstance(value, list | tuple) or len(value) > 1000:
+                raise ValueError(f"{name} is no list of at most 1000 entries")
+        if not all(type(g) is int and 1 <= g <= 230 for g in groups):
+            raise ValueError("space_groups holds what is none")
         return Checkpoint(
             model=content["model"],
             state_dict=content["state_dict"],
@@ -218,8 +226,6 @@ def load_checkpoint(model: Path | str) -> Checkpoint:
             temperature=float(content.get("temperature", 1.0)),
             measurement=tuple(content.get("measurement", ())),
         )
-    except (KeyError, TypeError, IndexError) as error:
-        raise ModelError(f"{path} is a damaged checkpoint: {error!r}") from error
 
 
 class CheckpointClassifier:
