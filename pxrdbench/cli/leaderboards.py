@@ -1,12 +1,15 @@
 """The verbs ``submit`` and ``leaderboard``."""
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from pxrdbench.cli.display import console
 from pxrdbench.cli.options import refuse_idle
+
+if TYPE_CHECKING:
+    from pxrdbench.tracks.load import Part
 
 
 def run_submit(
@@ -16,6 +19,7 @@ def run_submit(
     template: Path | None,
     check: Path | None,
     replace: bool,
+    track: str | None = None,
 ) -> None:
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
@@ -28,7 +32,8 @@ def run_submit(
     if template is not None:
         console.print(f"fill in and submit with --metadata: {write_template(template)}")
     elif check is not None:
-        row = check_submission(check, predictions)
+        loaded = None if track is None else _find_asked_part(check, track)
+        row = check_submission(check, predictions, track=loaded)
         told = "recomputed from the predictions" if predictions else "consistent"
         console.print(f"[green]sound[/]: {row.name}, every number {told}")
     elif predictions is None or metadata is None:
@@ -37,8 +42,31 @@ def run_submit(
             "in), or --check ROW"
         )
     else:
-        path = submit(predictions, metadata, folder, replace=replace)
+        path = submit(predictions, metadata, folder, track=track, replace=replace)
         console.print(f"row: {path}")
+        _say_rank(path)
+
+
+def _find_asked_part(row: Path, track: str) -> "Part":
+    from pxrdbench.files import read_strict_json
+    from pxrdbench.tracks.load import load_part
+
+    return load_part(track, read_strict_json(row)["evaluation"]["track"]["part"])
+
+
+def _say_rank(path: Path) -> None:
+    """Say where a row gets no rank, and why."""
+    from pxrdbench.benchmark.leaderboard.board import has_seen_part
+    from pxrdbench.benchmark.leaderboard.submission import read_submission
+
+    row = read_submission(path)
+    if has_seen_part(row):
+        said = row.evaluation.model["provenance"]
+        console.print(
+            f"[bold]no rank[/]: the model has seen this part: "
+            f"{said['crystals learnt from']} crystals, {said['types learnt from']} "
+            "structure types"
+        )
 
 
 def run_leaderboard(folder: Path, out: Path | None) -> None:
@@ -65,6 +93,9 @@ def submit(
         Optional[Path], typer.Option(help="Check a row; with PREDICTIONS, recompute.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="A row of old.")] = False,
+    track: Annotated[
+        Optional[str], typer.Option(help="Folder of a track that was built.")
+    ] = None,
 ) -> None:
     """Make a row of a leaderboard, checked and scored by trusted code."""
     from pxrdbench.cli.leaderboards import run_submit
@@ -72,7 +103,7 @@ def submit(
     if template is not None:
         refuse_idle(
             context,
-            ["predictions", "metadata", "folder", "check", "replace"],
+            ["predictions", "metadata", "folder", "check", "replace", "track"],
             "with --template, which writes a form and nothing else",
         )
     elif check is not None:
@@ -81,7 +112,7 @@ def submit(
             ["metadata", "folder", "replace"],
             "with --check, which writes nothing",
         )
-    run_submit(predictions, metadata, folder, template, check, replace)
+    run_submit(predictions, metadata, folder, template, check, replace, track)
 
 
 def leaderboard(

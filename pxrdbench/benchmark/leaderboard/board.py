@@ -12,6 +12,7 @@ from pxrdbench.benchmark.leaderboard.submission import (
 from pxrdbench.benchmark.scoring.evaluation_record import EVALUATOR_VERSION
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap
 from pxrdbench.errors import EvaluationError
+from pxrdbench.tracks.learnt import SEEN
 from pxrdbench.tracks.load import (
     Part,
     available_tracks,
@@ -32,7 +33,8 @@ class Leaderboard:
         crystals: Number of crystals in the part.
         rows: Rows of the installed track, data and evaluator, the best first.
         standings: Rank interval of each row, in the same order.
-        unranked: Rows of other versions, which are never ranked with these.
+        unranked: Rows of other versions, and of models that have seen what is asked
+            about: they are never ranked with these.
     """
 
     track: str
@@ -65,7 +67,7 @@ def load_leaderboard(
     for path in paths:
         try:
             row = read_submission(path)
-            if _is_current(row, loaded):
+            if _is_current(row, loaded) and not has_seen_part(row):
                 current.append(check_submission(path, track=loaded))
             else:
                 others.append(row)
@@ -99,6 +101,12 @@ def _is_current(row: Submission, track: Part) -> bool:
         and str(evaluation.track["version"]) == str(track.version)
         and evaluation.track["digest"] == track.digest
     )
+
+
+def has_seen_part(row: Submission) -> bool:
+    """Whether a model learnt from what it was asked about: such rows have no rank."""
+    provenance = row.evaluation.model["provenance"]
+    return bool(provenance.get(SEEN) == "yes")
 
 
 def _describe(track: str) -> str:

@@ -10,6 +10,7 @@ from pxrdbench.learning.training.distributed import join_team
 from pxrdbench.learning.training.run import TrainingRun
 from pxrdbench.learning.training.source import open_training_source
 from pxrdbench.learning.training.threads import stop_signals, torch_threads
+from pxrdbench.tracks.learnt import find_by_summary
 
 __all__ = ["TrainConfig", "TrainProgress", "TrainReport", "fit", "train"]
 
@@ -31,6 +32,10 @@ def train(
             on from belongs to another model or other data.
     """
     opened = open_training_source(config)
+    learnt = opened.learnt
+    # What is at hand wherever this package is need not lie beside each run.
+    if learnt is not None and find_by_summary(learnt.summary()) is None:
+        learnt.write(config.out / "run")
     return fit(
         config,
         opened.source,
