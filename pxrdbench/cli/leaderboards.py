@@ -48,7 +48,7 @@ def run_submit(
 
 
 def _find_asked_part(row: Path, track: str) -> "Part":
-    from pxrdbench.files import read_strict_json
+    from pxrdbench.outside import read_strict_json
     from pxrdbench.tracks.load import load_part
 
     return load_part(track, read_strict_json(row)["evaluation"]["track"]["part"])
