@@ -1,15 +1,12 @@
 """The verbs ``submit`` and ``leaderboard``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import Annotated, Optional
 
 import typer
 
 from pxrdbench.cli.display import console
 from pxrdbench.cli.options import refuse_idle
-
-if TYPE_CHECKING:
-    from pxrdbench.tracks.load import Part
 
 
 def run_submit(
@@ -19,11 +16,12 @@ def run_submit(
     template: Path | None,
     check: Path | None,
     replace: bool,
+    unconfined: bool = False,
+    hub_dataset: str | None = None,
     track: str | None = None,
 ) -> None:
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
-        check_submission,
         submit,
         write_template,
     )
@@ -32,26 +30,29 @@ def run_submit(
     if template is not None:
         console.print(f"fill in and submit with --metadata: {write_template(template)}")
     elif check is not None:
-        loaded = None if track is None else _find_asked_part(check, track)
-        row = check_submission(check, predictions, track=loaded)
-        told = "recomputed from the predictions" if predictions else "consistent"
-        console.print(f"[green]sound[/]: {row.name}, every number {told}")
+        from pxrdbench.benchmark.row_check import check_row
+
+        name, told = check_row(check, predictions, unconfined=unconfined)
+        console.print(f"[green]sound[/]: {name}; {told}")
     elif predictions is None or metadata is None:
         raise EvaluationError(
             "give PREDICTIONS and --metadata FILE (--template FILE writes one to fill "
             "in), or --check ROW"
         )
     else:
+        if hub_dataset is not None:
+            from pxrdbench.benchmark.leaderboard.hub_results import (
+                check_dataset_name,
+                write_eval_results,
+            )
+
+            check_dataset_name(hub_dataset)
         path = submit(predictions, metadata, folder, track=track, replace=replace)
         console.print(f"row: {path}")
         _say_rank(path)
-
-
-def _find_asked_part(row: Path, track: str) -> "Part":
-    from pxrdbench.outside import read_strict_json
-    from pxrdbench.tracks.load import load_part
-
-    return load_part(track, read_strict_json(row)["evaluation"]["track"]["part"])
+        if hub_dataset is not None:
+            made = write_eval_results(path, hub_dataset)
+            console.print(f"for .eval_results/ of the model's repository: {made}")
 
 
 def _say_rank(path: Path) -> None:
@@ -96,6 +97,16 @@ def submit(
     track: Annotated[
         Optional[str], typer.Option(help="Folder of a track that was built.")
     ] = None,
+    unconfined: Annotated[
+        bool,
+        typer.Option(
+            "--unconfined", help="Check even where this system cannot confine it."
+        ),
+    ] = False,
+    hub_dataset: Annotated[
+        Optional[str],
+        typer.Option(help="OWNER/NAME: also write a file for Hugging Face."),
+    ] = None,
 ) -> None:
     """Make a row of a leaderboard, checked and scored by trusted code."""
     from pxrdbench.cli.leaderboards import run_submit
@@ -103,16 +114,37 @@ def submit(
     if template is not None:
         refuse_idle(
             context,
-            ["predictions", "metadata", "folder", "check", "replace", "track"],
+            [
+                "predictions",
+                "metadata",
+                "folder",
+                "check",
+                "replace",
+                "unconfined",
+                "track",
+                "hub_dataset",
+            ],
             "with --template, which writes a form and nothing else",
         )
     elif check is not None:
         refuse_idle(
             context,
-            ["metadata", "folder", "replace"],
+            ["metadata", "folder", "replace", "hub_dataset", "track"],
             "with --check, which writes nothing",
         )
-    run_submit(predictions, metadata, folder, template, check, replace, track)
+    else:
+        refuse_idle(context, ["unconfined"], "without --check")
+    run_submit(
+        predictions,
+        metadata,
+        folder,
+        template,
+        check,
+        replace,
+        unconfined,
+        hub_dataset,
+        track,
+    )
 
 
 def leaderboard(
