@@ -118,6 +118,7 @@ def print_evaluation(evaluation: "Evaluation") -> None:
         add(f"{_LABELS[baseline.name]}, top-1", baseline.metrics["top_1"])
         add(f"{_LABELS[baseline.name]}, top-5", baseline.metrics["top_5"])
     console.print(table)
+    _print_seen(evaluation)
     for baseline in evaluation.baselines:
         test = baseline.comparisons["top_1"]
         console.print(
@@ -125,6 +126,29 @@ def print_evaluation(evaluation: "Evaluation") -> None:
             f"{100 * test.difference.value:+.1f} points "
             f"({100 * test.difference.low:+.1f} to {100 * test.difference.high:+.1f}), "
             f"exact McNemar {p_value_text(test.p_value)}"
+        )
+
+
+def _print_seen(evaluation: "Evaluation") -> None:
+    """Say what the model has learnt from of what it was asked about."""
+    said = evaluation.model["provenance"]
+    seen = said.get("has seen the test part")
+    if seen is None:
+        return
+    if seen == "unknown":
+        console.print("learnt from: unknown, so an overlap cannot be ruled out")
+        return
+    console.print(
+        f"learnt from {said['learnt from']}; of what was asked: "
+        f"{said['crystals learnt from']} crystals, {said['of a type learnt from']} of "
+        f"a type and {said['of a formula learnt from']} of a formula learnt from",
+        markup=False,
+    )
+    if seen == "yes":
+        console.print(
+            f"[bold]the model has seen the {evaluation.track['part']} part[/] "
+            f"({said['types learnt from']} structure types of it): this is no "
+            "evaluation, and the row gets no rank"
         )
 
 

@@ -18,6 +18,7 @@ def run_submit(
     replace: bool,
     unconfined: bool = False,
     hub_dataset: str | None = None,
+    track: str | None = None,
 ) -> None:
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
@@ -46,11 +47,27 @@ def run_submit(
             )
 
             check_dataset_name(hub_dataset)
-        path = submit(predictions, metadata, folder, replace=replace)
+        path = submit(predictions, metadata, folder, track=track, replace=replace)
         console.print(f"row: {path}")
+        _say_rank(path)
         if hub_dataset is not None:
             made = write_eval_results(path, hub_dataset)
             console.print(f"for .eval_results/ of the model's repository: {made}")
+
+
+def _say_rank(path: Path) -> None:
+    """Say where a row gets no rank, and why."""
+    from pxrdbench.benchmark.leaderboard.board import has_seen_part
+    from pxrdbench.benchmark.leaderboard.submission import read_submission
+
+    row = read_submission(path)
+    if has_seen_part(row):
+        said = row.evaluation.model["provenance"]
+        console.print(
+            f"[bold]no rank[/]: the model has seen this part: "
+            f"{said['crystals learnt from']} crystals, {said['types learnt from']} "
+            "structure types"
+        )
 
 
 def run_leaderboard(folder: Path, out: Path | None) -> None:
@@ -77,6 +94,9 @@ def submit(
         Optional[Path], typer.Option(help="Check a row; with PREDICTIONS, recompute.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="A row of old.")] = False,
+    track: Annotated[
+        Optional[str], typer.Option(help="Folder of a track that was built.")
+    ] = None,
     unconfined: Annotated[
         bool,
         typer.Option(
@@ -101,6 +121,7 @@ def submit(
                 "check",
                 "replace",
                 "unconfined",
+                "track",
                 "hub_dataset",
             ],
             "with --template, which writes a form and nothing else",
@@ -108,7 +129,7 @@ def submit(
     elif check is not None:
         refuse_idle(
             context,
-            ["metadata", "folder", "replace", "hub_dataset"],
+            ["metadata", "folder", "replace", "hub_dataset", "track"],
             "with --check, which writes nothing",
         )
     else:
@@ -122,6 +143,7 @@ def submit(
         replace,
         unconfined,
         hub_dataset,
+        track,
     )
 
 

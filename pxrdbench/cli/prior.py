@@ -1,5 +1,6 @@
 """``pxrdbench prior``: fit, look at, compare and change what the generator knows."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -146,6 +147,7 @@ def fit(
         if equal.digest != prior.digest:
             console.print(f"but for roundings of this processor it is {equal.name}")
         prior = equal
+    prior = _remember(prior, read, track, out)
     prior.save(out)
     for reason, count in report.left_out.items():
         if count:
@@ -251,8 +253,15 @@ def merge(
     """Add up what two priors know."""
     from pxrdbench.crystal.prior.edit import merge_priors
     from pxrdbench.crystal.prior.prior import load_prior
+    from pxrdbench.tracks.learnt import learnt_of_prior
 
-    merged = merge_priors(load_prior(first), load_prior(second), name=name or out.stem)
+    both = [load_prior(place) for place in (first, second)]
+    merged = merge_priors(*both, name=name or out.stem)
+    known = [learnt_of_prior(p, f) for p, f in zip(both, (first, second), strict=True)]
+    if known[0] is not None and known[1] is not None:
+        learnt = known[0].join(known[1])
+        learnt.write(out)
+        merged = replace(merged, learnt=learnt.summary())
     merged.save(out)
     _say_written(merged, out)
 
@@ -396,6 +405,28 @@ def _said(read: "SourceCrystals") -> "SourceCrystals":
     if read.restricted:
         console.print("the crystals are licensed: the prior is [bold]restricted[/]")
     return read
+
+
+def _remember(
+    prior: "Prior", read: "SourceCrystals", track: str | None, out: Path
+) -> "Prior":
+    """Write down what was learnt; say it where the crystals of a test may be among."""
+    from pxrdbench.tracks.learnt import Learnt
+    from pxrdbench.tracks.load import available_tracks
+
+    if track in available_tracks():
+        return prior
+    learnt = Learnt.of_source(read)
+    place = learnt.write(out)
+    if track is None:
+        console.print(
+            f"[bold]learnt from everything[/]: {len(learnt.crystals):,} crystals of "
+            f"{len(learnt.types):,} structure types; a model drawn from this prior has "
+            "seen the test part of every track of the same crystals and is not ranked "
+            "there; --track FOLDER sees its statistics part only"
+        )
+    console.print(f"what was learnt: {place}, stays beside the prior", markup=False)
+    return replace(prior, learnt=learnt.summary())
 
 
 def _say_written(prior: "Prior", out: Path) -> None:

@@ -237,6 +237,7 @@ def _percent(estimate: dict[str, float] | None) -> str:
 
 @build_app.command("icsd")
 def build_icsd(
+    context: typer.Context,
     imported: Annotated[
         Path, typer.Argument(help="Folder that `pxrdbench import icsd` wrote.")
     ],
@@ -244,15 +245,30 @@ def build_icsd(
         Path,
         typer.Option("--out", help="Folder for both tracks.", callback=known_parent),
     ],
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper",
+            help="The paper's protocol: 70:30 exactly, its limits, no dispersion, B=0.",
+        ),
+    ] = False,
+    min_crystals: Annotated[
+        int,
+        typer.Option(min=1, help="With --paper: valid ones of a group in statistics."),
+    ] = 50,
 ) -> None:
-    """Build icsd/random and icsd/structure-type from an import."""
-    from pxrdbench.tracks.build.icsd import build_icsd_tracks
+    """Build icsd/random and icsd/structure-type from an import, of any kind."""
+    from pxrdbench.tracks.build.icsd import PaperProtocol, build_icsd_tracks
+
+    if not paper:
+        refuse_idle(context, ["min_crystals"], "without --paper")
 
     with live_line("simulate") as line:
         records = build_icsd_tracks(
             imported,
             out,
             lambda done, total: line(f"{done:,} of {total:,}", done / max(total, 1)),
+            PaperProtocol(min_crystals=min_crystals) if paper else None,
         )
     _print_built(records, out)
 

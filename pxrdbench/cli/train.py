@@ -131,6 +131,13 @@ def train(
     max_volume: MaxVolumeOption = None,
     coordinates: CoordinatesOption = None,
     structure_type: TypeOption = None,
+    track: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Of a published run on real crystals: learn from its statistics; its "
+            "dev, if any, is looked at."
+        ),
+    ] = None,
 ) -> None:
     """Train a model on shards, on patterns drawn meanwhile, or on real crystals.
 
@@ -190,7 +197,7 @@ def _count_crystals(config: "TrainConfig") -> int:
     """Crystals of a source of real ones, counted without simulating them."""
     from pxrdbench.learning.loading.real_crystals import count_real_crystals
 
-    return count_real_crystals(config.source or "", config.data)
+    return count_real_crystals(config.source or "", config.data, config.limits)
 
 
 def _long_time(seconds: float) -> str:

@@ -306,9 +306,11 @@ def _load_track(track: str | Path, part: str, labels: str, _changed: int) -> Par
         crystallite_size_nm=sizes,
         peaks=peaks.to_peaks(),
         read_crystals=partial(load_crystals, track),
+        physics=str(record.get("scattering", "default")),
         grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
         radiation=Radiation.parse(record["radiation"]),
         restricted=bool(record.get("restricted", False)),
+        place=track,
     )
 
 
@@ -357,6 +359,7 @@ def _load_measured(
         grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
         radiation=Radiation.parse(record["radiation"]),
         restricted=True,
+        place=track,
     )
 
 

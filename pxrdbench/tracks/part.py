@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -33,6 +34,7 @@ class Part(BatchSource):
         grid: Angles of the patterns.
         radiation: What the patterns are made with.
         restricted: Whether licensed crystals or patterns lie behind it.
+        place: Name or folder that it was loaded from; "" for none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Part(BatchSource):
     grid: TwoThetaGrid
     radiation: Radiation
     restricted: bool = False
+    place: str | Path = ""
 
     # What the samples of one ``structure_type`` have in common.
     clusters: ClassVar[str] = "structure types"
@@ -102,11 +105,13 @@ class TrackPart(Part):
         crystallite_size_nm: Size that broadens each pattern [nm].
         peaks: Frozen peak lists; they reach beyond the grid so that tails come in.
         read_crystals: Reads crystals by their ids; None where there are none.
+        physics: ``default``, or ``paper``: no dispersion, no thermal motion.
     """
 
     crystallite_size_nm: Float64[np.ndarray, " crystals"]
     peaks: PeakBatch
     read_crystals: Callable[[tuple[str, ...]], CrystalBatch] | None = None
+    physics: str = "default"
 
     @property
     def crystals(self) -> CrystalBatch:

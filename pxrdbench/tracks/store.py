@@ -8,6 +8,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +21,7 @@ from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
+from pxrdbench.diffraction.scattering import Scattering
 from pxrdbench.errors import CrystalError, PatternError, SplitError
 from pxrdbench.files import write_atomically
 from pxrdbench.sources.labels.structure_type import LOOSE_SYMPREC, SYMPREC
@@ -67,22 +69,39 @@ def freeze_sizes(ids: Sequence[str]) -> Float64[np.ndarray, " crystals"]:
     return np.round(sizes, 3)
 
 
-def freeze_peaks(crystals: CrystalBatch) -> FrozenPeaks:
-    """Simulate what a track evaluates on: peaks of the grid and a margin."""
+def freeze_peaks(
+    crystals: CrystalBatch, physics: Scattering = "default"
+) -> FrozenPeaks:
+    """Simulate what a track evaluates on: peaks of the grid and a margin.
+
+    Args:
+        crystals: Of a part.
+        physics: ``paper`` for that of the reference work: its form factors, no
+            dispersion, no thermal motion whatever the crystals say, no margin.
+    """
+    is_paper = physics == "paper"
+    margin = 0.0 if is_paper else MARGIN
     return FrozenPeaks.from_peaks(
         simulate_peaks(
-            crystals,
+            without_motion(crystals) if is_paper else crystals,
             radiation=RADIATION,
-            two_theta=(GRID.start - MARGIN, GRID.stop + MARGIN),
+            two_theta=(GRID.start - margin, GRID.stop + margin),
+            scattering=physics,
             precision="double",
         )
     )
+
+
+def without_motion(crystals: CrystalBatch) -> CrystalBatch:
+    """Put all B to zero, as the reference work has it."""
+    return replace(crystals, b_iso=np.zeros_like(crystals.b_iso))
 
 
 def freeze_sound_peaks(
     crystals: CrystalBatch,
     rows: np.ndarray,
     progress: Callable[[int, int], None] | None = None,
+    physics: Scattering = "default",
 ) -> tuple[FrozenPeaks, list[int], "Counter[str]"]:
     """Freeze the peaks of all crystals that can be simulated.
 
@@ -96,7 +115,8 @@ def freeze_sound_peaks(
         wanted = list(range(start, min(start + _CHUNK, len(rows))))
         while wanted:
             try:
-                lists.append(freeze_peaks(take_crystals(crystals, rows[wanted])))
+                some = take_crystals(crystals, rows[wanted])
+                lists.append(freeze_peaks(some, physics))
                 sound += wanted
                 break
             except (PatternError, CrystalError) as error:

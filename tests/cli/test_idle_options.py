@@ -112,6 +112,7 @@ REFUSED = [
     ("split audit --cache", "x", "--cache"),
     ("split audit --out", "x", "--out"),
     ("split audit --source imported --cache", "x", "--cache"),
+    ("split build icsd imported --out x --min-crystals", "9", "--min-crystals"),
     ("prior fit --out x.npz --seen", "", "--seen"),
     ("prior fit --out x.npz --smooth --groups 9 --seen", "", "--seen"),
     ("prior fit --out x.npz --minerals", "", "--minerals"),
@@ -131,7 +132,7 @@ ALWAYS = {
     "train": "--model --shards --source --minutes --patterns --cpu-minutes "
     "--out --resume --from --batch-size --learning-rate --optimizer --schedule "
     "--precision --compile --accumulate --average --classes --keep "
-    "--tensorboard --device --threads --loader-workers --seed",
+    "--tensorboard --device --threads --loader-workers --seed --track",
     "eval": "model --track --part --out --json",
     "predict": "files --model --top --json",
     "index": "file --scan --cell --prior --top --json --out --cif --hkl",
@@ -145,7 +146,7 @@ ALWAYS = {
     "--seed --out",
     "randomise": "model --structures --track --part --crystals --prior --seeds "
     "--weights --out",
-    "submit": "--template",
+    "submit": "--template --track",
     "leaderboard": "folder --out",
     "models": "--json",
     "export-model": "checkpoint --out --patterns --tolerance --json",
@@ -164,7 +165,7 @@ ALWAYS = {
     "split export": "track --out --json",
     "split check": "track --json",
     "split audit": "tracks --anew --source",
-    "split build icsd": "imported --out",
+    "split build icsd": "imported --out --paper",
     "split build rruff": "folder --out --processed",
     "split build compare": "first second",
 }

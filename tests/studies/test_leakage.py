@@ -12,12 +12,12 @@ from pymatgen.core import Composition
 from small_track import make_track
 
 from pxrdbench.errors import EvaluationError, SplitError
+from pxrdbench.sources.labels.formulas import reduce_formula
 from pxrdbench.studies.leakage import (
     AuditedSource,
     audit_pair,
     compare_recognition,
     find_recognised,
-    reduce_formula,
 )
 from pxrdbench.studies.leakage_report import (
     KnownPeaks,

@@ -20,6 +20,7 @@ from pxrdbench.benchmark.scoring.evaluation_record import EVALUATOR_VERSION
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap
 from pxrdbench.errors import EvaluationError
 from pxrdbench.outside import guard, read_strict_json
+from pxrdbench.tracks.learnt import SEEN
 from pxrdbench.tracks.load import (
     Part,
     available_tracks,
@@ -40,7 +41,8 @@ class Leaderboard:
         crystals: Number of crystals in the part.
         rows: Rows of the installed track, data and evaluator, the best first.
         standings: Rank interval of each row, in the same order.
-        unranked: Rows of other versions, which are never ranked with these.
+        unranked: Rows of other versions, and of models that have seen what is asked
+            about: they are never ranked with these.
         unscored: Rows of this version whose predictions nobody but their authors has
             scored; never ranked either.
         refused: What is wrong with rows that are left out, a text each.
@@ -113,7 +115,7 @@ def load_leaderboard(
 def _judge(path: Path, track: Part, maintained: Maintained) -> tuple[Submission, str]:
     """Read one row; say whether it is ranked, of another version, or unscored."""
     row = read_submission(path)
-    if not _is_current(row, track):
+    if not _is_current(row, track) or has_seen_part(row):
         return _with_tier(row, TIERS[-1]), "other"
     row = check_submission(path, track=track)  # with its predictions, if beside it
     tier = maintained.tier(path, read_strict_json(path))
@@ -146,6 +148,12 @@ def _is_current(row: Submission, track: Part) -> bool:
         and str(evaluation.track["version"]) == str(track.version)
         and evaluation.track["digest"] == track.digest
     )
+
+
+def has_seen_part(row: Submission) -> bool:
+    """Whether a model learnt from what it was asked about: such rows have no rank."""
+    provenance = row.evaluation.model["provenance"]
+    return bool(provenance.get(SEEN) == "yes")
 
 
 def _describe(track: str) -> str:

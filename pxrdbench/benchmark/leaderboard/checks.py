@@ -89,6 +89,12 @@ def _metadata_faults(record: Mapping[str, Any]) -> list[str]:
         )
     if tier == "reproduced" and not metadata["reproduce"]:
         faults.append("metadata.reproduce: lacks the commands that were run")
+    is_open = record["outcomes"] is not None or tier != "self-scored"
+    if record["evaluation"]["model"]["restricted"] and is_open:
+        faults.append(
+            "evaluation.model.restricted: a row of licensed crystals is self-scored "
+            "and says nothing of one crystal (outcomes null)"
+        )
     if tier not in {None, "self-scored"} and record["outcomes"] is None:
         faults.append(f"outcomes: must be there in the tier {tier!r}")
     for name in ("code", "weights"):

@@ -38,6 +38,8 @@ from pxrdbench.tracks.load import (
 
 FORMAT = "pxrdbench.submission"
 FORMAT_VERSION = 1
+# What the names of published runs begin with.
+_PAPER = "schopmans2023/"
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,17 +139,21 @@ def pack_submission(
         The record, not yet checked: see ``find_faults`` and ``submit``.
 
     Raises:
-        EvaluationError: If the predictions cannot be scored, or licensed crystals
-            went into them.
+        EvaluationError: If the predictions cannot be scored, licensed crystals went
+            into them and the row is not self-scored, or it claims a protocol that it
+            has not followed.
     """
     path = Path(predictions_path)
     predictions = Predictions.read(path)
-    if predictions.restricted:
+    is_own = metadata.get("tier") == "self-scored"
+    if predictions.restricted and not is_own:
         raise EvaluationError(
             f"{path} comes from a model that licensed crystals went into; such "
             "predictions are not published. Score a model that learnt from an open "
-            "prior, or keep the evaluation to yourself"
+            "prior, or say that the row is self-scored (metadata.tier): it then "
+            "holds numbers over all crystals and nothing of one"
         )
+    _check_protocol(predictions, metadata)
     if track is None:  # a file may not choose a folder
         track = check_track_name(predictions.track)
     loaded = load_part(track, predictions.part)
@@ -163,9 +169,39 @@ def pack_submission(
             "bytes": len(content),
             "digest": predictions.digest,
         },
-        "outcomes": {f"top_{k}": pack_bits(rank <= k) for k in TOP},
+        "outcomes": (
+            None
+            if predictions.restricted
+            else {f"top_{k}": pack_bits(rank <= k) for k in TOP}
+        ),
         "evaluation": evaluation,
     }
+
+
+def _check_protocol(predictions: Predictions, metadata: Mapping[str, Any]) -> None:
+    """Refuse a row that says to follow the paper with another physics.
+
+    Raises:
+        EvaluationError: If it names a published run in ``reproduce``, and the model or,
+            where it is none of the shipped ones, the track have dispersion or thermal
+            motion.
+    """
+    provenance = predictions.provenance
+    if not any(_PAPER in str(line) for line in metadata.get("reproduce", ())):
+        return
+    asked = ["physics learnt with"]
+    if predictions.track not in available_tracks():
+        asked.append("physics of the track")
+    for whose in asked:
+        found = provenance.get(whose, "unknown")
+        if found not in ("paper", "measured"):
+            raise EvaluationError(
+                f"the row claims the protocol {_PAPER[:-1]}, but its {whose} is "
+                f"{found}: without dispersion and thermal motion is what the paper "
+                "has (`split build icsd --paper`, `train --preset "
+                f"{_PAPER}…`); take the claim out of metadata.reproduce, or train and "
+                "evaluate so"
+            )
 
 
 def submit(

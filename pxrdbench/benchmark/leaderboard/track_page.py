@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pxrdbench.benchmark.leaderboard.board import has_seen_part
 from pxrdbench.benchmark.leaderboard.maintained import TIERS
 from pxrdbench.benchmark.leaderboard.parts import (
     badges,
@@ -253,13 +254,15 @@ def _unranked_section(board: "Leaderboard") -> str:
         f"top-1 {range_text(row.evaluation.metrics['top_1'])}, "
         f"{escape(str(row.evaluation.track['part']))} part, track version "
         f"{escape(str(row.evaluation.versions['track']))}, evaluator "
-        f"{escape(str(row.evaluation.versions['evaluator']))}</li>"
+        f"{escape(str(row.evaluation.versions['evaluator']))}"
+        f"{'; <b>it has seen this part</b>' if has_seen_part(row) else ''}</li>"
         for row in board.unranked
     )
     return (
-        '<section class="card" id="unranked"><h2>Not ranked: other versions</h2>'
-        '<p class="note">Scored on other data or by another evaluator; their '
-        f"predictions must be scored again.</p><ul>{items}</ul></section>"
+        '<section class="card" id="unranked"><h2>Not ranked</h2>'
+        '<p class="note">Scored on other data or by another evaluator, so that their '
+        "predictions must be scored again; or of models that learnt from what is asked "
+        f"about.</p><ul>{items}</ul></section>"
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from pxrdbench.benchmark.scoring.predictions import Predictions, pack_logits
+from pxrdbench.benchmark.scoring.seen import describe_physics, find_seen
 from pxrdbench.benchmark.scoring.track_input import TrackInput
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
@@ -162,7 +163,12 @@ def predict_track(
         model_digest=known.digest,
         class_frequencies=known.frequencies_of(classes),
         restricted=known.restricted or track.restricted,
-        provenance={**known.provenance, **how},
+        provenance={
+            **known.provenance,
+            **how,
+            **describe_physics(classifier, track),
+            **find_seen(classifier, track).provenance(track),
+        },
     )
 
 

@@ -9,7 +9,7 @@ cell, which is kept in coordinates that do not depend on the volume.
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,6 +90,8 @@ class Prior:
             smoothed prior are in millionths of a crystal.
         binned: Fewest crystals that share a volume point, if volumes and shapes were
             binned (see ``bin_prior``); 0 if they are as fitted.
+        learnt: Counts and whole digests of the crystals that were fitted, where they
+            are no part of a shipped track (see ``tracks.learnt``).
     """
 
     name: str
@@ -118,6 +120,7 @@ class Prior:
     wyckoff_element: Int[np.ndarray, "1731 99"] | None = None
     smoothing: Smoothing | None = None
     binned: int = 0
+    learnt: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         return (
@@ -196,6 +199,10 @@ class Prior:
             values["smoothing"] = asdict(self.smoothing)
         if not self.binned:
             del values["binned"]
+        if self.learnt is None:
+            del values["learnt"]
+        else:
+            values["learnt"] = dict(self.learnt)
         header = {
             name: value
             for name, value in values.items()
@@ -265,6 +272,11 @@ def available_priors() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _PRIORS.glob("*.npz")))
 
 
+def prior_place(name: str) -> Path:
+    """Where a shipped prior lies."""
+    return _PRIORS / f"{name}.npz"
+
+
 def load_prior(name_or_path: str | Path | Prior) -> Prior:
     """Open a shipped prior by its name, or any other by its place.
 
@@ -278,7 +290,7 @@ def load_prior(name_or_path: str | Path | Prior) -> Prior:
     if isinstance(name_or_path, Prior):
         return name_or_path
     if str(name_or_path) in available_priors():
-        return Prior.load(_PRIORS / f"{name_or_path}.npz")
+        return Prior.load(prior_place(str(name_or_path)))
     path = Path(name_or_path)
     if path.is_dir():
         found = sorted(path.glob(kept_name("*")))

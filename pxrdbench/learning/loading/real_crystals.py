@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
+from pxrdbench.crystal.prior.prior import Prior
 from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.dataset.batch import Batch
@@ -31,12 +32,16 @@ from pxrdbench.tracks.crystals import (
     read_import,
     read_part_crystals,
 )
+from pxrdbench.tracks.learnt import Learnt
 from pxrdbench.tracks.load import (
     find_track,
     holds_crystals,
     load_record,
     load_table,
+    load_track,
 )
+from pxrdbench.tracks.part import require_crystals, take_peaks
+from pxrdbench.tracks.store import without_motion
 
 _SIZE_RANGE_NM = (20.0, 100.0)  # Schopmans et al. (2023), Digital Discovery 2, 1414
 _MARGIN = 2.0  # degrees beyond the grid, from where tails reach in
@@ -56,6 +61,9 @@ class RealCrystals(BatchSource):
         seed: Key of sizes and noise.
         measurement: What instrument and sample add when patterns are rendered.
         epoch: Number of the pass.
+        fixed_sizes: So many sizes belong to each crystal and take turns from pass to
+            pass; None for another one in each.
+        learnt: What a model learns from here.
     """
 
     crystals: CrystalBatch
@@ -66,6 +74,8 @@ class RealCrystals(BatchSource):
     seed: int
     measurement: Measurement | None = None
     epoch: int = 0
+    fixed_sizes: int | None = None
+    learnt: Learnt | None = None
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
@@ -83,8 +93,9 @@ class RealCrystals(BatchSource):
     def sizes(self, start: int, count: int) -> Float64[np.ndarray, " batch"]:
         """Crystallite sizes [nm] of a range in this pass."""
         low, high = _SIZE_RANGE_NM
+        turn = self.epoch % self.fixed_sizes if self.fixed_sizes else self.epoch
         uniform = draw_uniforms(
-            self.seed, start, count, STREAM_CRYSTALLITE_SIZE, 1, block=self.epoch
+            self.seed, start, count, STREAM_CRYSTALLITE_SIZE, 1, block=turn
         )
         sizes: np.ndarray = low + (high - low) * uniform[:, 0]
         return sizes
@@ -175,8 +186,28 @@ def find_crystal_source(source: str | Path) -> CrystalSource:
     return CrystalSource(track=find_track(track))
 
 
+@dataclass(frozen=True)
+class RealChoices:
+    """How real crystals are simulated, and which of them.
+
+    Attributes:
+        physics: ``default``; ``paper`` for no dispersion, no thermal motion and no
+            tails from beyond the grid; None for that of the track.
+        fixed_sizes: Sizes that belong to each crystal; None for another in each pass.
+        limits: Prior whose groups, volumes and numbers of sites bound the crystals.
+    """
+
+    physics: str | None = None
+    fixed_sizes: int | None = None
+    limits: Prior | None = None
+
+
 def open_real_crystals(
-    name: str | Path, data: str | Path | None, measurement: str | None, seed: int
+    name: str | Path,
+    data: str | Path | None,
+    measurement: str | None,
+    seed: int,
+    choices: RealChoices | None = None,
 ) -> tuple[RealCrystals, dict[str, Any]]:
     """Find real crystals to learn from.
 
@@ -187,6 +218,7 @@ def open_real_crystals(
         measurement: Name of what instrument and sample add, when patterns are
             rendered.
         seed: Key of sizes and noise.
+        choices: How they are simulated, and which of them.
 
     Returns:
         The crystals, and fields of a checkpoint on where they come from.
@@ -194,15 +226,25 @@ def open_real_crystals(
     Raises:
         ModelError: If the name is no such source, or names a part that judges.
     """
-    found = find_crystal_source(name)
+    found, choices = find_crystal_source(name), choices or RealChoices()
     if found.track:
-        crystals, ids, restricted, digest = _read_track(found.track, data)
+        crystals, ids, restricted, digest, learnt = _read_track(found.track, data)
+        of_track = str(load_record(found.track).get("scattering", "default"))
     else:
-        crystals, ids, restricted, digest = _read_import(found.folder)
+        crystals, ids, restricted, digest, learnt = _read_import(found.folder)
+        of_track = "default"
+    physics = choices.physics or of_track
+    if choices.limits is not None:
+        kept = _within(crystals, choices.limits)
+        crystals = take_crystals(crystals, kept)
+        ids = tuple(ids[row] for row in kept)
+        digest = _digest(digest, ids)
     grid, radiation = TwoThetaGrid(), Radiation.parse("CuKa1")
-    peaks = simulate_peaks(
-        crystals, radiation, (grid.start - _MARGIN, grid.stop + _MARGIN)
-    )
+    frozen = found.track and data is None and physics == of_track
+    if frozen and _TRAINING_PART in load_record(found.track)["frozen_parts"]:
+        peaks = _frozen_peaks(found.track, ids)
+    else:
+        peaks = _simulate(crystals, grid, radiation, physics)
     source = RealCrystals(
         crystals,
         peaks,
@@ -211,6 +253,8 @@ def open_real_crystals(
         radiation,
         seed,
         None if measurement is None else load_measurement(measurement),
+        fixed_sizes=choices.fixed_sizes,
+        learnt=learnt,
     )
     groups, counts = np.unique(crystals.space_group, return_counts=True)
     shares = (counts / counts.sum()).tolist()
@@ -219,23 +263,74 @@ def open_real_crystals(
         "prior_digest": "",
         "restricted": restricted,
         "measurement": () if measurement is None else (measurement,),
+        "physics": physics,
+        "learnt": learnt.summary(),
         "shares": dict(zip(groups.tolist(), shares, strict=True)),
     }
 
 
-def count_real_crystals(name: str | Path, data: str | Path | None) -> int:
+def count_real_crystals(
+    name: str | Path, data: str | Path | None, limits: Prior | None = None
+) -> int:
     """Crystals of a source, found without simulating them.
 
     Raises:
         ModelError: As for `open_real_crystals`.
     """
     found = find_crystal_source(name)
-    if found.track:
+    if found.track and limits is None:
         return int(load_table(found.track, _TRAINING_PART).num_rows)
+    if limits is not None:
+        read = (
+            _read_track(found.track, data)
+            if found.track
+            else _read_import(found.folder)
+        )
+        return len(_within(read[0], limits))
     return len(open_real_crystals(name, data, None, 0)[0])
 
 
-_Read = tuple[CrystalBatch, tuple[str, ...], bool, str]
+def _within(crystals: CrystalBatch, limits: Prior) -> Int64[np.ndarray, " kept"]:
+    """Crystals of the groups and within the bounds of a prior.
+
+    Raises:
+        ModelError: If none is.
+    """
+    fits = np.isin(crystals.space_group, limits.space_group)
+    fits &= crystals.volume <= limits.max_volume
+    fits &= np.diff(crystals.site_offset) <= limits.max_sites
+    if not fits.any():
+        raise ModelError(
+            f"none of the {len(crystals)} crystals is of a group of the prior "
+            f"{limits.name!r}"
+        )
+    return np.flatnonzero(fits)
+
+
+def _frozen_peaks(track: str | Path, ids: tuple[str, ...]) -> PeakBatch:
+    """The very peaks that a track froze of its part to learn from."""
+    part = require_crystals(load_track(track, _TRAINING_PART), "learning")
+    position = {name: row for row, name in enumerate(part.ids)}
+    return take_peaks(part.peaks, np.array([position[n] for n in ids], np.int64))
+
+
+def _simulate(
+    crystals: CrystalBatch, grid: TwoThetaGrid, radiation: Radiation, physics: str
+) -> PeakBatch:
+    if physics == "paper":
+        return simulate_peaks(
+            without_motion(crystals),
+            radiation,
+            (grid.start, grid.stop),
+            "paper",
+            "double",
+        )
+    return simulate_peaks(
+        crystals, radiation, (grid.start - _MARGIN, grid.stop + _MARGIN)
+    )
+
+
+_Read = tuple[CrystalBatch, tuple[str, ...], bool, str, Learnt]
 
 
 def _hash(name: str) -> bytes:
@@ -269,4 +364,5 @@ def _in_order(read: SourceCrystals, label: str) -> _Read:
     order = sorted(range(len(read.ids)), key=lambda row: _hash(read.ids[row]))
     ids = tuple(read.ids[row] for row in order)
     crystals = take_crystals(read.crystals, np.array(order, np.int64))
-    return crystals, ids, read.restricted, _digest(label, ids)
+    digest = _digest(label, ids)
+    return crystals, ids, read.restricted, digest, Learnt.of_source(read)

@@ -24,6 +24,9 @@ and, missing in files of older versions,
     class_frequencies  share of each group of the class list in training; () unknown
     temperature        divides the logits, so that probabilities are calibrated
     measurement        names of what instrument and sample added in training
+    physics            ``default``, or ``paper``: no dispersion, no thermal motion
+    protocol           name of the published run that was followed; "" for none
+    learnt             counts and whole digests of the crystals learnt from
 
 Weights may be stored in half precision; they are used in single.
 """
@@ -86,6 +89,10 @@ class Checkpoint:
             if not known.
         temperature: Divides the logits, so that probabilities are calibrated.
         measurement: Names of what instrument and sample added in training.
+        physics: ``default`` or ``paper``; empty if not known.
+        protocol: Name of the published run that was followed; empty for none.
+        learnt: Counts and whole digests of the crystals learnt from, see
+            ``tracks.learnt``; empty if not known.
     """
 
     model: str
@@ -104,6 +111,9 @@ class Checkpoint:
     class_frequencies: tuple[float, ...] = ()
     temperature: float = 1.0
     measurement: tuple[str, ...] = ()
+    physics: str = ""
+    protocol: str = ""
+    learnt: dict[str, Any] = field(default_factory=dict)
 
     @property
     def task_set(self) -> TaskSet:
@@ -161,6 +171,9 @@ def save_checkpoint(path: Path | str, checkpoint: Checkpoint) -> None:
         "class_frequencies": [float(share) for share in checkpoint.class_frequencies],
         "temperature": float(checkpoint.temperature),
         "measurement": list(checkpoint.measurement),
+        "physics": checkpoint.physics,
+        "protocol": checkpoint.protocol,
+        "learnt": dict(checkpoint.learnt),
     }
     with atomic_path(path) as part, part.open("wb") as file:
         torch.save(content, file)
@@ -225,6 +238,9 @@ def load_checkpoint(model: Path | str) -> Checkpoint:
             class_frequencies=tuple(content.get("class_frequencies", ())),
             temperature=float(content.get("temperature", 1.0)),
             measurement=tuple(content.get("measurement", ())),
+            physics=str(content.get("physics", "")),
+            protocol=str(content.get("protocol", "")),
+            learnt=dict(content.get("learnt", {})),
         )
 
 
@@ -234,10 +250,14 @@ class CheckpointClassifier:
     Attributes:
         checkpoint: What was read, without the state of the training run.
         digest: SHA-256 of the file.
+        place: The file; None for none.
     """
 
-    def __init__(self, checkpoint: Checkpoint, digest: str = "") -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, digest: str = "", place: Path | None = None
+    ) -> None:
         self.checkpoint = checkpoint
+        self.place = place
         self.digest = digest
         self._network = checkpoint.build().eval()
         self._tasks = checkpoint.task_set
@@ -352,4 +372,4 @@ def load_classifier(model: Path | str) -> CheckpointClassifier:
     checkpoint = load_checkpoint(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     checkpoint.training.clear()  # the optimiser is twice the size of the weights
-    return CheckpointClassifier(checkpoint, digest)
+    return CheckpointClassifier(checkpoint, digest, path)

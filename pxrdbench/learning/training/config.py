@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pxrdbench.crystal.prior.prior import Prior
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.errors import ModelError, OptionError
 from pxrdbench.learning.loading.real_crystals import find_crystal_source
@@ -70,6 +71,13 @@ class TrainConfig:
             ``import:FOLDER``, see `find_crystal_source`; exactly one of the three.
         data: Where the crystals of a track are: the folder of their table, or an
             import.
+        physics: Of real crystals: ``default``, ``paper``, or that of the track if
+            None.
+        fixed_sizes: Crystallite sizes that belong to each crystal; None for another
+            in each pass.
+        limits: Prior whose groups and bounds real crystals must meet.
+        prior_place: File of the recipe's prior, beside which it says what was learnt.
+        protocol: Name of the published run that is followed.
         measurement: Name of what instrument and sample add when shards are rendered,
             instead of what their recipe says.
         mixture: Names of measurements that take turns, batch by batch; ``clean`` is
@@ -117,6 +125,11 @@ class TrainConfig:
     recipe: Recipe | None = None
     source: str | Path | None = None
     data: str | Path | None = None
+    physics: str | None = None
+    fixed_sizes: int | None = None
+    limits: Prior | None = None
+    prior_place: str | Path | None = None
+    protocol: str = ""
     measurement: str | None = None
     mixture: tuple[str, ...] = ()
     minutes: float | None = None

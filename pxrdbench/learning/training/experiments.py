@@ -6,10 +6,13 @@
     schopmans2023/park-big               synthetic crystals, endless
     schopmans2023/resnet-10  -50  -101
     schopmans2023/resnet-50-rruff        with background, noise and impurities
+    schopmans2023/resnet-50-rruff-pure   the same without impurities
 
 The runs on real crystals were on the ICSD; here they take whatever real crystals are
-given (``--source``), and the split is the track's. What was trained on synthetic
-crystals takes the prior ``open-145`` with the physics ``paper``.
+given (``--track FOLDER``, ``--source``), within the groups and bounds of a prior that
+is named, and the split is the track's. What was trained on synthetic crystals takes the
+prior ``open-145`` if none is named. The physics of all is ``paper``: no dispersion, no
+thermal motion.
 
 References:
     Schopmans, Reiser & Friederich (2023), Digital Discovery 2, 1414: Table 1; numbers
@@ -34,7 +37,6 @@ _PATTERNS_AN_EPOCH = 130_500
 # A real run shows each of some 10^5 crystals with two sizes in each of 1,000 epochs;
 # the number of crystals is that of the source.
 _REAL_EPOCHS = 1000
-_SIZES_A_CRYSTAL = 2
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Experiment:
         prior: What crystals are drawn from; "" for real crystals.
         physics: Preset of drawing and scattering.
         measurement: What instrument and sample add.
+        sizes: Crystallite sizes of each crystal.
         summary: One line.
     """
 
@@ -61,6 +64,7 @@ class Experiment:
     prior: str = "open-145"
     physics: str = "paper"
     measurement: str | None = None
+    sizes: int = 1
     summary: str = ""
 
     @property
@@ -77,6 +81,7 @@ class Experiment:
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "patterns": self.patterns,
+            "fixed_sizes": self.sizes if self.sizes > 1 or self.is_real else None,
         }
         return {name: value for name, value in options.items() if value is not None}
 
@@ -86,7 +91,7 @@ class Experiment:
             return self.patterns
         if n_crystals is None:
             raise ModelError("the length of this run depends on its real crystals")
-        return _REAL_EPOCHS * _SIZES_A_CRYSTAL * n_crystals
+        return _REAL_EPOCHS * self.sizes * n_crystals
 
 
 def _resnet(depth: int) -> Experiment:
@@ -104,20 +109,36 @@ EXPERIMENTS: dict[str, Experiment] = {
     f"schopmans2023/{name}": experiment
     for name, experiment in {
         "park-medium-random": Experiment(
-            "park-cnn-medium-dropout", 870, 1e-3, prior="", summary="random split"
+            "park-cnn-medium-dropout",
+            870,
+            1e-3,
+            prior="",
+            sizes=2,
+            summary="random split",
         ),
         "park-medium-types": Experiment(
-            "park-cnn-medium-dropout", 870, 1e-3, prior="", summary="by structure type"
+            "park-cnn-medium-dropout",
+            870,
+            1e-3,
+            prior="",
+            sizes=2,
+            summary="by structure type",
         ),
         "park-big-types": Experiment(
-            "park-cnn-big-dropout", 870, 1e-3, prior="", summary="by structure type"
+            "park-cnn-big-dropout",
+            870,
+            1e-3,
+            prior="",
+            sizes=2,
+            summary="by structure type",
         ),
         "park-big": Experiment(
             "park-cnn-big",
             870,
             1e-3,
             patterns=1000 * _PATTERNS_AN_EPOCH,
-            summary="130 million synthetic patterns",
+            sizes=2,
+            summary="130 million synthetic patterns, two of each crystal",
         ),
         "resnet-10": _resnet(10),
         "resnet-50": _resnet(50),
@@ -129,6 +150,14 @@ EXPERIMENTS: dict[str, Experiment] = {
             patterns=1000 * _PATTERNS_AN_EPOCH,
             measurement="rruff-paper",
             summary="with background, noise and impurities",
+        ),
+        "resnet-50-rruff-pure": Experiment(
+            "resnet-50-plain",
+            145,
+            1e-4,
+            patterns=1000 * _PATTERNS_AN_EPOCH,
+            measurement="rruff-paper-pure",
+            summary="with background and noise, without impurities",
         ),
     }.items()
 }

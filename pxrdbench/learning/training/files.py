@@ -76,7 +76,9 @@ class TrainingFiles:
         checkpoint = load_checkpoint(self.last)
         for name, value in wanted.items():
             found = getattr(checkpoint, name)
-            if found != value:
+            # Checkpoints of before do not say these.
+            is_told = found or name not in ("physics", "protocol", "learnt")
+            if found != value and is_told:
                 raise ModelError(
                     f"{self.last} cannot go on: its {name} is {found}, that of this "
                     f"run is {value}; choose another folder or leave `resume` away"

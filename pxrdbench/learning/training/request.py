@@ -11,15 +11,26 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.errors import OptionError
 from pxrdbench.learning.training.config import SOURCE_KINDS, TrainConfig
 from pxrdbench.learning.training.experiments import Experiment, find_experiment
+from pxrdbench.tracks.load import find_track, load_record
 
 # Physics of drawing and scattering together, see `Recipe`.
 _PHYSICS = ("default", "paper")
 # What a recipe is made of; nothing else draws crystals.
+# What a published run fixes.
+_OF_PROTOCOL = frozenset(
+    {
+        *("model", "patterns", "minutes", "cpu_minutes", "start_from", "batch_size"),
+        *("learning_rate", "optimizer", "schedule", "precision", "accumulate"),
+        *("average", "mixture", "grid", "frequencies", "radiation", "measurement"),
+        *("max_volume", "coordinates", "structure_type"),
+    }
+)
 _OF_RECIPES = (
     "prior",
     "frequencies",
@@ -49,6 +60,8 @@ class TrainRequest:
         max_volume: Largest conventional cell [Å³].
         coordinates: How atoms are placed.
         structure_type: The only structure type.
+        track: Name or folder of the track: a published run on real crystals learns
+            from its part ``statistics``; its ``dev``, if it has one, is looked at.
     """
 
     model: str | None = None
@@ -90,6 +103,7 @@ class TrainRequest:
     max_volume: float | None = None
     coordinates: str | None = None
     structure_type: str | None = None
+    track: str | Path | None = None
 
     @cached_property
     def experiment(self) -> Experiment | None:
@@ -122,15 +136,19 @@ class TrainRequest:
         }
         kinds = [kind for kind, is_named in named.items() if is_named]
         run = self.experiment
-        if not kinds and run is not None and not run.is_real:
-            return "recipe"
+        if not kinds and run is not None:
+            if not run.is_real:
+                return "recipe"
+            if self.track is not None:
+                return "source"
         if len(kinds) != 1:
             raise OptionError(
                 "give either --shards FOLDER or --online, or --source of real crystals"
             )
         if run is not None and run.is_real and kinds != ["source"]:
             raise OptionError(
-                f"{self.preset} learns from real crystals: give --source, not "
+                f"{self.preset} learns from real crystals: give --track or --source, "
+                "not "
                 f"{_flag('online' if kinds == ['recipe'] else kinds[0])}"
             )
         return kinds[0]
@@ -157,9 +175,40 @@ class TrainRequest:
             measurement = run.measurement
         if self.kind == "recipe":
             options |= {"recipe": self._make_recipe(measurement), "measurement": None}
+            options["prior_place"] = self.prior
         else:
             options["measurement"] = measurement
+        if self.kind == "source":
+            options |= self._choose_real(run, options)
+        if self.track is not None:
+            has_dev = "dev" in load_record(self.track)["frozen_parts"]
+            options["track"] = find_track(self.track) if has_dev else None
+        options["protocol"] = self._protocol()
         return TrainConfig(out=self.out, **options)
+
+    def _choose_real(
+        self, run: Experiment | None, options: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Which real crystals, with which physics, in which classes."""
+        chosen: dict[str, Any] = {
+            "physics": self.preset if run is None else run.physics
+        }
+        if self.source is None:
+            chosen["source"] = f"track:{self.track}/statistics"
+        if self.prior is not None:
+            limits = load_prior(self.prior)
+            chosen["limits"] = limits
+            if "classes" not in options:
+                chosen["classes"] = ",".join(map(str, limits.space_groups))
+        return chosen
+
+    def _protocol(self) -> str:
+        """Name of the published run that is followed, with what was changed of it."""
+        if self.experiment is None:
+            return ""
+        said = set(self._said()) & _OF_PROTOCOL
+        changed = f" (changed: {', '.join(sorted(said))})" if said else ""
+        return f"{self.preset}{changed}"
 
     @property
     def _has_length(self) -> bool:
@@ -198,7 +247,9 @@ class TrainRequest:
         source = SOURCE_KINDS[self.kind]
         if self.kind != "recipe":
             idle = list(_OF_RECIPES)
-            if self.experiment is None:  # a published run has more than physics
+            if self.kind == "source" and self.experiment is not None:
+                idle.remove("prior")  # its groups and bounds
+            elif self.kind == "shards" and self.experiment is None:
                 idle.append("preset")
             self._refuse(idle, f"on {source.what}")
         every = {name for kind in SOURCE_KINDS.values() for name in kind.options}

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pxrdbench.crystal.prior.prior import find_shipped_prior, kept_name, load_prior
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
@@ -26,11 +27,15 @@ from pxrdbench.learning.loading.following import (
 from pxrdbench.learning.loading.growing import GrowingSet
 from pxrdbench.learning.loading.loader import BUFFER
 from pxrdbench.learning.loading.mixture import MixedRecipes
-from pxrdbench.learning.loading.real_crystals import open_real_crystals
+from pxrdbench.learning.loading.real_crystals import RealChoices, open_real_crystals
+from pxrdbench.learning.loading.several_sizes import SeveralSizes
 from pxrdbench.learning.loading.source_range import SourceRange
+from pxrdbench.learning.models.checkpoint import load_checkpoint
+from pxrdbench.learning.models.find import find_checkpoint
 from pxrdbench.learning.networks.registry import find_model
 from pxrdbench.learning.training.class_list import parse_class_list
 from pxrdbench.learning.training.config import TrainConfig
+from pxrdbench.tracks.learnt import Learnt, find_by_summary, learnt_of_prior
 from pxrdbench.tracks.load import load_track
 
 # Samples of a recipe from here on are held out: no run gets so far.
@@ -47,12 +52,14 @@ class TrainingSource:
         held_out: To look at, by name.
         classes: The class list.
         provenance: Fields of a checkpoint on where the patterns come from.
+        learnt: Real crystals behind them; None if nobody knows.
     """
 
     source: BatchSource
     held_out: Mapping[str, Batch]
     classes: tuple[int, ...]
     provenance: Mapping[str, Any]
+    learnt: Learnt | None = None
 
 
 def open_training_source(
@@ -78,19 +85,27 @@ def open_training_source(
             "a source of real crystals: one of them"
         )
     if config.source is not None:
+        choices = RealChoices(config.physics, config.fixed_sizes, config.limits)
         source, provenance = open_real_crystals(
-            config.source, config.data, config.measurement, config.seed
+            config.source, config.data, config.measurement, config.seed, choices
         )
+        learnt = source.learnt
         n = min(config.held_out, len(source) // _LARGEST_SHARE_HELD_OUT)
         held_out = {"synthetic": _last(source, n)} if n else {}
         kept: BatchSource = SourceRange(source, 0, len(source) - n) if n else source
     else:
         kept, synthetic, provenance = _open_synthetic(config, say, state)
+        learnt = _learnt_of_drawn(config, str(provenance["prior_digest"]))
         held_out = {"synthetic": synthetic}
     if config.track is not None and (real := _real_patterns(config.track, kept)):
         held_out["real"] = real
     classes = parse_class_list(config.classes, kept.space_groups)
     shares = provenance.pop("shares", {})
+    if config.start_from is not None:
+        before = learnt_of_checkpoint(config.start_from)
+        learnt = None if before is None or learnt is None else learnt.join(before)
+    provenance["learnt"] = {} if learnt is None else learnt.summary()
+    provenance["protocol"] = config.protocol
     return TrainingSource(
         kept,
         held_out,
@@ -101,6 +116,7 @@ def open_training_source(
             if shares
             else (),
         },
+        learnt,
     )
 
 
@@ -117,7 +133,9 @@ def _open_synthetic(
     if (recipe := config.recipe) is not None:
         if not config.mixture:
             held_out = recipe.batch(_HELD_OUT_START, config.held_out)
-            return recipe, held_out, _provenance(recipe.card, _shares(recipe))
+            n_sizes = config.fixed_sizes or 1
+            drawn = SeveralSizes(recipe, n_sizes) if n_sizes > 1 else recipe
+            return drawn, held_out, _provenance(recipe.card, _shares(recipe))
         block = config.batch_size or find_model(config.model).batch_size
         mixed = MixedRecipes.from_names(recipe, config.mixture, block)
         first = _HELD_OUT_START // block
@@ -209,9 +227,31 @@ def _provenance(card: RecipeCard, shares: Mapping[int, float]) -> dict[str, Any]
         "recipe_digest": card.digest,
         "prior_digest": card.prior_digest,
         "restricted": card.restricted,
+        "physics": card.preset,
         "measurement": () if measurement is None else (measurement.name,),
         "shares": shares,
     }
+
+
+def _learnt_of_drawn(config: TrainConfig, prior_digest: str) -> Learnt | None:
+    """Real crystals behind what is drawn, or was drawn into shards."""
+    if config.recipe is not None:
+        return learnt_of_prior(config.recipe.prior, config.prior_place)
+    prior = find_shipped_prior(prior_digest)
+    if prior is not None:
+        return learnt_of_prior(prior)
+    # The prior of one's own lies beside the shards, unless they are streamed.
+    kept = Path(str(config.shards)) / kept_name(prior_digest)
+    return learnt_of_prior(load_prior(kept), kept) if kept.is_file() else None
+
+
+def learnt_of_checkpoint(path: str | Path) -> Learnt | None:
+    """Find out what a checkpoint has learnt from; None if nothing tells."""
+    place = find_checkpoint(path)
+    summary = load_checkpoint(place).learnt
+    if not summary:
+        return None
+    return Learnt.read(place, summary) or find_by_summary(summary)
 
 
 def _shares(recipe: Recipe) -> dict[int, float]:

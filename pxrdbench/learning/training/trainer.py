@@ -13,6 +13,7 @@ from pxrdbench.learning.training.files import TrainingFiles
 from pxrdbench.learning.training.run import TrainingRun
 from pxrdbench.learning.training.source import open_training_source
 from pxrdbench.learning.training.threads import stop_signals, torch_threads
+from pxrdbench.tracks.learnt import find_by_summary
 
 __all__ = ["TrainConfig", "TrainProgress", "TrainReport", "fit", "train"]
 
@@ -42,6 +43,10 @@ def train(
     tell = say if os.environ.get("RANK", "0") == "0" else lambda _: None
     stream = TrainingFiles(config.out, 0).read_stream() if config.resume else None
     opened = open_training_source(config, tell, stream)
+    learnt = opened.learnt
+    # What is at hand wherever this package is need not lie beside each run.
+    if learnt is not None and find_by_summary(learnt.summary()) is None:
+        learnt.write(config.out / "run")
     return fit(
         config,
         opened.source,
