@@ -208,7 +208,7 @@ def test_circles_are_those_that_are_known():
             *("build", "checks", "read"),  # of crystal/cif_reader
             *("cif_writer", "conversion", "structure", "validation"),
         ],
-        ["figure", "result"],
+        ["figure", "result", "zoom_page"],
     ]
 
 

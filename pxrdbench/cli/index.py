@@ -7,7 +7,8 @@ import typer
 
 from pxrdbench.cli.display import console, make_table
 from pxrdbench.cli.options import refuse_idle
-from pxrdbench.errors import PatternError, SourceError
+from pxrdbench.cli.predict import parse_cell
+from pxrdbench.errors import SourceError
 
 if TYPE_CHECKING:
     from pxrdbench.indexing.index import Indexing
@@ -43,7 +44,10 @@ def index(
         Optional[str], typer.Option(help="Of --cell: cF, mP, …; else all are weighed.")
     ] = None,
     prior: Annotated[
-        str, typer.Option(help="How frequent groups are: icsd, open, uniform.")
+        str,
+        typer.Option(
+            help="Frequencies of groups: icsd, open, uniform, minerals, or a file."
+        ),
     ] = "icsd",
     top: Annotated[int, typer.Option(min=1, max=230, help="Groups to list.")] = 10,
     as_json: Annotated[
@@ -81,7 +85,7 @@ def index(
         source,
         max_volume=max_volume,
         crystal_system=crystal_system,
-        cell=None if cell is None else _parse_cell(cell),
+        cell=None if cell is None else parse_cell(cell),
         bravais_lattice=bravais_lattice,
         prior=prior,
     )
@@ -90,11 +94,13 @@ def index(
     if hkl is not None:
         found.write_hkl(hkl)
     if out is not None:
-        from pxrdbench.prediction.index_figure import save_index_figure
+        from pxrdbench.diffraction.radiation import Radiation
+        from pxrdbench.prediction.figure import save_index_figure
 
         save_index_figure(
-            found, pattern.two_theta, pattern.intensity, out, pattern.name
-        )
+            found, pattern.two_theta, pattern.intensity, out, pattern.name,
+            Radiation.parse(source),
+        )  # fmt: skip
     if as_json:
         print(found.to_json(top))
     else:
@@ -117,17 +123,6 @@ def _read(file: Path, scan: int | None, radiation: str | None) -> "MeasuredPatte
     if number > len(patterns):
         raise SourceError(f"{file} holds {len(patterns)} scans, no number {number}")
     return patterns[number - 1]
-
-
-def _parse_cell(text: str) -> list[float]:
-    words = text.replace(",", " ").split()
-    try:
-        return [float(word) for word in words]
-    except ValueError as error:
-        raise PatternError(
-            f"--cell {text!r}: six numbers are needed, a b c [Å] and alpha beta gamma "
-            "[degrees]"
-        ) from error
 
 
 def _show(found: "Indexing", name: str, top: int) -> None:

@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -12,15 +12,16 @@ import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
 from pxrdbench.cli.options import refuse_idle
-from pxrdbench.errors import PxrdbenchError, SourceError
+from pxrdbench.errors import PatternError, PxrdbenchError, SourceError
 from pxrdbench.files import atomic_path
 
 if TYPE_CHECKING:
+    from pxrdbench.prediction.known import Known
     from pxrdbench.prediction.result import Prediction
     from pxrdbench.sources.scans.read import MeasuredPattern
 
-# Totals in the tables of a terminal.
-_TOTALS = 4
+# Totals, cells and sets of groups that a terminal shows.
+_TOTALS, _CELLS, _SETS = 4, 3, 2
 
 
 def predict(
@@ -38,37 +39,107 @@ def predict(
     model: Annotated[
         Optional[str], typer.Option(help="Name or checkpoint; else the one that ships.")
     ] = None,
+    cell: Annotated[
+        Optional[str],
+        typer.Option(help="Known or nearly: 'a b c alpha beta gamma'; no search then."),
+    ] = None,
+    bravais_lattice: Annotated[
+        Optional[str], typer.Option(help="Of --cell: cF, mP, …; else all are weighed.")
+    ] = None,
+    elements: Annotated[
+        Optional[str], typer.Option(help="All that may be there: Fe,O.")
+    ] = None,
+    formula: Annotated[
+        Optional[str], typer.Option(help="Of the compound: 'Ca3Al2(SiO4)3'.")
+    ] = None,
+    crystal_system: Annotated[
+        Optional[str], typer.Option(help="Where it is known: triclinic … cubic.")
+    ] = None,
+    exclude: Annotated[
+        Optional[str], typer.Option(help="What it is not: 'P21/c,62,cubic'.")
+    ] = None,
+    prior: Annotated[
+        Optional[str],
+        typer.Option(
+            help="How frequent groups are: icsd, open, uniform, or a file (.csv, .json)"
+        ),
+    ] = None,
+    max_volume: Annotated[
+        Optional[float], typer.Option(help="Largest primitive cell [Å³].")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, max=230, help="Groups to list.")] = 10,
     as_json: Annotated[
         bool, typer.Option("--json", help="One line of JSON a scan, nothing else.")
     ] = False,
     out: Annotated[
         Optional[Path],
-        typer.Option(help="Picture of one scan (.png, .svg, .pdf), or table (.csv)."),
+        typer.Option(
+            help="Of one scan a picture (.png, .svg, .pdf) or a page to zoom (.html); "
+            "else a table (.csv)."
+        ),
     ] = None,
 ) -> None:
-    """Rank space groups for scans from a diffractometer.
+    """Read cell and space group of scans from a diffractometer.
 
-    The radiation comes from the file, or is asked for; it is never assumed.
+    The radiation comes from the file, or is asked for; it is never assumed. What is
+    known of the sample is taken for all scans that are named.
     """
+    from pxrdbench.prediction.known import make_known
+
     if as_json:
         refuse_idle(context, ["out"], "with --json, which writes to the terminal")
+    known = make_known(
+        cell=None if cell is None else parse_cell(cell),
+        bravais_lattice=bravais_lattice,
+        elements=elements,
+        formula=formula,
+        crystal_system=crystal_system,
+        exclude=exclude,
+        prior=prior,
+        max_volume=max_volume,
+    )
     found = _find_all(files)
     _check(radiation, model, len(found))
+    ask = _Question(radiation, model, known)
     if radiation is not None and _all_tell(found):
         refuse_idle(
             context, ["radiation"], "on files that tell their own: it is for others"
         )
     if as_json:
-        _print_json(found, radiation, model, top)
+        _print_json(found, ask, top)
         return
     if radiation is None:
-        radiation = _ask_radiation(found)
-    scans = list(_read(found[0], radiation)) if len(found) == 1 else []
+        ask = replace(ask, radiation=_ask_radiation(found))
+    scans = list(_read(found[0], ask.radiation)) if len(found) == 1 else []
     if len(scans) == 1 and (out is None or out.suffix != ".csv"):
-        _show_one(scans[0], radiation, model, top, out)
+        _show_one(scans[0], ask, top, out)
     else:
-        _write_table(found, radiation, model, top, out or Path("predictions.csv"))
+        _write_table(found, ask, top, out or Path("predictions.csv"))
+
+
+def parse_cell(text: str) -> list[float]:
+    """Six numbers of ``--cell``.
+
+    Raises:
+        PatternError: If they are none.
+    """
+    words = text.replace(",", " ").split()
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise PatternError(
+            f"--cell {text!r}: six numbers are needed, a b c [Å] and alpha beta gamma "
+            "[degrees]"
+        ) from error
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked of every scan."""
+
+    radiation: str | None
+    model: str | None
+    known: "Known"
 
 
 @dataclass(frozen=True)
@@ -159,30 +230,30 @@ def _ask_radiation(files: list[Path]) -> str | None:
             return answer
 
 
-def _predict(scan: _Scan, radiation: str | None, model: str | None) -> "Prediction":
+def _predict(scan: _Scan, ask: _Question) -> "Prediction":
     """Predict one scan; the file's own radiation goes before the one that is given."""
     from pxrdbench.prediction.predict import predict_pattern
 
     if scan.pattern is None:
         raise SourceError(scan.error)
     own = scan.pattern.radiation
-    if own is None and radiation is None:
+    if own is None and ask.radiation is None:
         raise SourceError(
             f"{scan.pattern.name}: the file does not tell its radiation; say it, such "
             "as --radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
         )
-    return predict_pattern(scan.pattern, own or radiation, model=model)
+    return predict_pattern(
+        scan.pattern, own or ask.radiation, model=ask.model, known=ask.known
+    )
 
 
-def _print_json(
-    files: list[Path], radiation: str | None, model: str | None, top: int
-) -> None:
+def _print_json(files: list[Path], ask: _Question, top: int) -> None:
     """One object a line on stdout; reasons of what fails on stderr."""
     failed = 0
-    for scan in (scan for file in files for scan in _read(file, radiation)):
+    for scan in (scan for file in files for scan in _read(file, ask.radiation)):
         try:
-            result = _predict(scan, radiation, model)
-        except SourceError as error:
+            result = _predict(scan, ask)
+        except (SourceError, PatternError) as error:
             print(f"pxrdbench: {error}", file=sys.stderr)
             failed += 1
             continue
@@ -190,24 +261,34 @@ def _print_json(
         record = result.to_dict(top) | {
             "file": str(scan.file) + name.removeprefix(scan.file.name)
         }
-        print(json.dumps(record, ensure_ascii=False))
+        print(json.dumps(record, ensure_ascii=False), flush=True)
     if failed:
         raise typer.Exit(2)
 
 
-def _show_one(
-    scan: _Scan, radiation: str | None, model: str | None, top: int, out: Path | None
-) -> None:
-    result = _predict(scan, radiation, model)
+def _show_one(scan: _Scan, ask: _Question, top: int, out: Path | None) -> None:
     out = out or Path(f"{scan.file.name.split('.')[0]}-space-groups.png")
-    if out.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise SourceError(f"--out {out}: a picture ends in .png, .svg or .pdf")
-    table = make_table(
-        f"{result.name}: {result.radiation.name}, model {result.model}",
-        ("space group", "No.", "system", "probability"),
-    )
+    if out.suffix.lower() not in {".png", ".svg", ".pdf", ".html"}:
+        raise SourceError(
+            f"--out {out}: a picture ends in .png, .svg or .pdf, a page in .html"
+        )
+    result = _predict(scan, ask)
     from pxrdbench.crystal.symmetry.tables import crystal_system
 
+    style = None if result.is_confident else "yellow"
+    console.print(f"{result.name}: {result.headline()}", markup=False, style=style)
+    for reason in result.reasons[1:]:
+        console.print(f"! {reason}", markup=False, style="yellow")
+    _show_cells(result)
+    for one in result.sets[:_SETS]:
+        console.print(f"same absences: {one}", markup=False)
+        for text in one.deciding:
+            console.print(f"  {text}", markup=False, style="dim")
+    table = make_table(
+        f"{result.radiation.name}, frequencies {result.prior}; no cell "
+        f"{100 * result.no_cell_probability:.0f} %, for which {result.model} answers",
+        ("space group", "No.", "system", "probability"),
+    )
     for candidate in result.candidates[:top]:
         table.add_row(
             candidate.symbol,
@@ -224,18 +305,36 @@ def _show_one(
         console.print(f"{title}: {', '.join(parts)}", markup=False)
     for warning in result.warnings:
         console.print(f"! {warning}", markup=False, style="yellow")
-    result.save_picture(out, top)
-    console.print(f"picture: {out}", markup=False)
+    if out.suffix.lower() == ".html":
+        result.save_page(out)
+        console.print(f"page: {out}", markup=False)
+    else:
+        result.save_picture(out, top)
+        console.print(f"picture: {out}", markup=False)
 
 
-def _write_table(
-    files: list[Path], radiation: str | None, model: str | None, top: int, out: Path
-) -> None:
-    """One row a scan; what could not be read has its reason in the last column."""
+def _show_cells(result: "Prediction") -> None:
+    for cell in result.cells[:_CELLS]:
+        from pxrdbench.prediction.cell_report import with_error
+
+        merit = f"  M20 {cell.m20:.0f}" if cell.m20 else ""
+        zero = f"  zero {cell.zero_shift:+.3f}°" if cell.zero_shift else ""
+        console.print(
+            f"cell {100 * cell.probability:3.0f} %  {cell}  V "
+            f"{with_error(cell.volume, cell.volume_error)} Å³{merit}{zero}",
+            markup=False,
+        )
+
+
+def _write_table(files: list[Path], ask: _Question, top: int, out: Path) -> None:
+    """One row a scan; what could not be read has its reason in the last column.
+
+    Interrupted, it keeps the rows that are done.
+    """
     if out.suffix != ".csv":
         raise SourceError(f"--out {out}: several scans go into one table (.csv)")
     failed: list[str] = []
-    scans = 0
+    scans, unsure, is_broken_off = 0, 0, False
     with (
         atomic_path(out) as part,
         part.open("w", newline="", encoding="utf-8") as stream,
@@ -243,19 +342,30 @@ def _write_table(
     ):
         writer = csv.DictWriter(stream, _columns(top), restval="")
         writer.writeheader()
-        for done, file in enumerate(files, 1):
-            for scan in _read(file, radiation):
-                row = _table_row(scan, radiation, model, top)
-                writer.writerow(row)
-                scans += 1
-                failed += [str(row["error"])] if row["error"] else []
-            line(f"{done} of {len(files)}: {file.name}", done / len(files))
+        try:
+            for done, file in enumerate(files, 1):
+                for scan in _read(file, ask.radiation):
+                    row = _table_row(scan, ask, top)
+                    writer.writerow(row)
+                    scans += 1
+                    failed += [str(row["error"])] if row["error"] else []
+                    unsure += row.get("confident") == "no"
+                line(f"{done} of {len(files)}: {file.name}", done / len(files))
+        except KeyboardInterrupt:
+            is_broken_off = True
     console.print(
-        f"{scans - len(failed)} of {scans} scans predicted → {out}", markup=False
+        f"{scans - len(failed)} of {scans} scans predicted → {out}; no confident "
+        f"answer for {unsure}",
+        markup=False,
     )
     for reason in failed:
         console.print(f"- {reason}", markup=False)
-    if len(failed) == scans:
+    if is_broken_off:
+        console.print(
+            f"interrupted: of {len(files)} files these are done", markup=False
+        )
+        raise typer.Exit(130)
+    if failed:
         raise typer.Exit(2)
 
 
@@ -267,30 +377,41 @@ def _columns(top: int) -> list[str]:
     ]
     return [
         *("file", "scan", "radiation", "points", "first", "last"),
+        *("confident", "reasons", "bravais_lattice"),
+        *("a", "b", "c", "alpha", "beta", "gamma", "m20", "no_cell_probability"),
         *ranks,
         *("extinction_symbol", "extinction_probability"),
         *("crystal_system", "crystal_system_probability", "warnings", "error"),
     ]
 
 
-def _table_row(
-    scan: _Scan, radiation: str | None, model: str | None, top: int
-) -> dict[str, object]:
+def _table_row(scan: _Scan, ask: _Question, top: int) -> dict[str, object]:
     row: dict[str, object] = {"file": str(scan.file), "error": ""}
     if scan.pattern is not None:
         angles = scan.pattern.two_theta
         row |= {"scan": scan.pattern.name, "points": len(angles)}
         row |= {"first": f"{angles[0]:g}", "last": f"{angles[-1]:g}"}
     try:
-        result = _predict(scan, radiation, model)
-    except SourceError as error:
+        result = _predict(scan, ask)
+    except (SourceError, PatternError) as error:
         return row | {"error": str(error)}
     for rank, candidate in enumerate(result.candidates[:top], 1):
         row[f"space_group_{rank}"] = candidate.space_group
         row[f"probability_{rank}"] = f"{candidate.probability:.4f}"
+    if result.cells:
+        from pxrdbench.prediction.cell_report import with_error
+
+        cell = result.cells[0]
+        row |= {"bravais_lattice": cell.bravais_lattice, "m20": f"{cell.m20:.0f}"}
+        names = ("a", "b", "c", "alpha", "beta", "gamma")
+        for name, value, spread in zip(names, cell.lattice, cell.errors, strict=True):
+            row[name] = with_error(value, spread)
     symbol, system = result.by_extinction_symbol[0], result.by_crystal_system[0]
     return row | {
         "radiation": result.radiation.name,
+        "confident": "yes" if result.is_confident else "no",
+        "reasons": " ".join(result.reasons),
+        "no_cell_probability": f"{result.no_cell_probability:.4f}",
         "extinction_symbol": symbol.name,
         "extinction_probability": f"{symbol.probability:.4f}",
         "crystal_system": system.name,

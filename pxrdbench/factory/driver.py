@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from pxrdbench.dataset.shards.manifest import ShardSpan
-from pxrdbench.dataset.shards.meter import Meter, Reading
+from pxrdbench.dataset.shards.meter import Meter, MeterReading
 from pxrdbench.dataset.shards.shard import ShardProgress
 from pxrdbench.dataset.storage.store import is_disk_full
 from pxrdbench.errors import ShardError
@@ -364,9 +364,9 @@ class Run:
         self._log.progress(progress)
         self._tell(progress)
 
-    def _reading(self, progress: GenerateProgress) -> Reading:
+    def _reading(self, progress: GenerateProgress) -> MeterReading:
         """This side of a stream, for whoever reads it."""
-        return Reading(
+        return MeterReading(
             phase="waiting" if self._no_room and self._is_rolling else progress.phase,
             samples=self._plan.samples,
             per_second=self.samples_new / max(self.seconds, 1e-9),

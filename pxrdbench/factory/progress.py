@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pxrdbench.dataset.shards.meter import Reading
+from pxrdbench.dataset.shards.meter import MeterReading
 from pxrdbench.factory.limits import format_size
 from pxrdbench.factory.plan import ShardPlan
 
@@ -58,7 +58,7 @@ class GenerateProgress:
     retired: int = 0
     is_rolling: bool = False
     waited_seconds: float = 0.0
-    consumer: Reading | None = None
+    consumer: MeterReading | None = None
     note: str = ""
 
     @property

@@ -17,7 +17,7 @@ from pxrdbench.dataset.shards.manifest import BLOCK_SAMPLES, DATASET_FILE, Manif
 from pxrdbench.dataset.shards.meter import (
     PRODUCER_FILE,
     Meter,
-    Reading,
+    MeterReading,
     consumer_file,
 )
 from pxrdbench.dataset.shards.own_prior import keep_prior
@@ -183,7 +183,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     other = consumer_file(config.rolling) if config.rolling else ""
     # A set that does not roll is in the end as if nobody had watched.
     meter = Meter(store, PRODUCER_FILE, other, stays=bool(config.rolling))
-    meter.say(Reading("starting", samples=plan.samples, bytes=plan.bytes))
+    meter.say(MeterReading("starting", samples=plan.samples, bytes=plan.bytes))
     with meter:
         try:
             size, seconds = _warm_up(config.recipe)

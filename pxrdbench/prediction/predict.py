@@ -21,12 +21,30 @@ from pxrdbench.crystal.symmetry.tables import crystal_system, space_group_symbol
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import ModelError, PxrdbenchError, SourceError
 from pxrdbench.learning.models.find import available_checkpoints, find_checkpoint
+from pxrdbench.prediction.calibration import load_calibration
+from pxrdbench.prediction.cell_report import describe_cells
+from pxrdbench.prediction.doubts import (
+    find_contradictions,
+    find_reasons,
+    has_hump,
+    is_peak_list,
+)
+from pxrdbench.prediction.known import Known, make_known
 from pxrdbench.prediction.prepare import PreparedScan, ScanContract, prepare_scan
+from pxrdbench.prediction.reading import (
+    Reading,
+    add_up,
+    read_pattern,
+    read_peak_list,
+)
 from pxrdbench.prediction.result import Candidate, Prediction, Total
+from pxrdbench.prediction.together import family, find_sets
 from pxrdbench.sources.scans.pattern import MeasuredPattern, make_pattern
 
 if TYPE_CHECKING:
     from pxrdbench.learning.models.checkpoint import CheckpointClassifier
+
+_LEAST_POINTS = 3
 
 
 def predict(
@@ -36,8 +54,19 @@ def predict(
     *,
     model: str | Path | None = None,
     name: str = "scan",
+    cell: Sequence[float] | None = None,
+    bravais_lattice: str | None = None,
+    elements: str | Sequence[str] | None = None,
+    formula: str | None = None,
+    crystal_system: str | None = None,
+    exclude: str | Sequence[str | int] | None = None,
+    prior: str | Path | Float64[np.ndarray, " 231"] | None = None,
+    max_volume: float | None = None,
 ) -> Prediction:
-    """Rank space groups for one powder scan.
+    """Read cell and space group of one powder scan.
+
+    The scan is indexed (`index_pattern`); where no cell is found, a network answers
+    for the rest of the probability.
 
     Args:
         two_theta: Angles 2θ [degrees], ascending; any range and steps.
@@ -45,26 +74,48 @@ def predict(
         radiation: What it was measured with: ``"CuKa"`` (the doublet of a tube without
             monochromator), ``"CuKa1"``, ``"MoKa"``, a wavelength [Å], or a
             ``Radiation``. It is never assumed.
-        model: Name of a model of this package, checkpoint or run; the model that
+        model: Name of a network of this package, checkpoint or run; the one that
             is made for measured scans if left away.
         name: What to call the scan.
+        cell: a, b, c [Å], α, β, γ [degrees], exact or near, from a database, a similar
+            compound or another program; it is fitted then, and none is searched for.
+        bravais_lattice: Of ``cell``, such as "mP".
+        elements: All that may be there, as "Fe,O" or a list.
+        formula: Such as "Ca3Al2(SiO4)3"; cells that hold no whole number of units, and
+            groups that cannot place them, are less likely.
+        crystal_system: Of the crystal, where it's known.
+        exclude: Groups (numbers or symbols) and crystal systems that it's not.
+        prior: How frequent groups are: "icsd", "open", "uniform", a file, or 231
+            weights.
+        max_volume: Largest volume of a primitive cell [Å³].
 
     Raises:
-        SourceError: If the numbers are no scan, or show no lines.
-        PatternError: If the radiation is unknown.
+        SourceError: If the numbers are no scan.
+        PatternError: If the radiation is unknown, or what is said of the sample cannot
+            be.
         ModelError: If there is no such model.
     """
     if radiation is None:
         raise SourceError(
             "predict needs to know the radiation, such as radiation='CuKa'"
         )
+    known = make_known(
+        cell=cell,
+        bravais_lattice=bravais_lattice,
+        elements=elements,
+        formula=formula,
+        crystal_system=crystal_system,
+        exclude=exclude,
+        prior=prior,
+        max_volume=max_volume,
+    )
     pattern = make_pattern(
         np.asarray(two_theta),
         np.asarray(intensity),
         Radiation.parse(radiation),
         name=name,
     )
-    return predict_pattern(pattern, model=model)
+    return predict_pattern(pattern, model=model, known=known)
 
 
 def predict_pattern(
@@ -72,16 +123,18 @@ def predict_pattern(
     radiation: str | float | Radiation | None = None,
     *,
     model: str | Path | None = None,
+    known: Known | None = None,
 ) -> Prediction:
-    """Rank space groups for a scan that was read from a file.
+    """Read a scan that came from a file.
 
     Args:
         pattern: As ``read_scan`` gives it.
         radiation: What it was measured with; the pattern's own if left away.
         model: As for ``predict``.
+        known: What is known of the sample.
 
     Raises:
-        SourceError: If the radiation is not known, or the scan shows no lines.
+        SourceError: If the radiation is not known, or the scan cannot be one.
         PatternError: If the radiation is unknown.
         ModelError: If there is no such model.
     """
@@ -91,11 +144,53 @@ def predict_pattern(
             f"{pattern.name}: the file does not tell its radiation; say it, such as "
             "--radiation CuKa (radiation='CuKa')"
         )
+    if pattern.metadata.get("probe") == "neutron":
+        raise SourceError(f"{pattern.name}: measured with neutrons, not with X-rays")
+    known = make_known() if known is None else known
     path = find_model_file(model)
+    kept = pattern.two_theta > 0.0
+    angles, counts = pattern.two_theta[kept], pattern.intensity[kept]
+    if len(angles) < _LEAST_POINTS:
+        raise SourceError(f"{pattern.name}: no angles above zero")
+    peak_list = is_peak_list(angles)
+    if peak_list:
+        reading = read_peak_list(angles, counts, lines, known)
+    else:
+        reading = read_pattern(angles, counts, lines, known)
+    network, notes = None, pattern.warnings
+    if not peak_list and (known.cell is None or not reading.groups.any()):
+        network, notes = _ask_network(pattern, lines, path)
+    groups, no_cell = add_up(reading, network, known, load_calibration())
+    reasons = find_reasons(
+        reading,
+        no_cell,
+        float(groups.max()),
+        known,
+        amorphous=any(note.startswith("Mostly amorphous") for note in notes),
+        hump=has_hump(angles, counts),
+        mixed=any(note.startswith("Several phases") for note in notes),
+        peak_list=peak_list,
+    )
+    contradictions = find_contradictions(reading, no_cell, known)
+    return _make_prediction(
+        pattern.name, groups, reading, no_cell, known, reasons,
+        (*notes, *contradictions), lines, path.stem, (angles, counts),
+    )  # fmt: skip
+
+
+def _ask_network(
+    pattern: MeasuredPattern, lines: Radiation, path: Path
+) -> tuple[Float64[np.ndarray, " 231"] | None, tuple[str, ...]]:
+    """The network's probabilities, none where it cannot read the scan; warnings."""
     classifier = load_model(path)
-    scan = prepare_scan(pattern, lines, contract_of(classifier))
+    try:
+        scan = prepare_scan(pattern, lines, contract_of(classifier))
+    except SourceError:  # too short for it, or without lines
+        return None, pattern.warnings
     logits = predict_scan_logits(classifier, [scan])[0]
-    return _make_prediction(pattern.name, logits, classifier, scan, lines, path.stem)
+    answer = np.zeros(231)
+    answer[list(classifier.space_groups)] = to_probabilities(logits)
+    return answer, scan.warnings
 
 
 def find_model_file(model: str | Path | None = None) -> Path:
@@ -166,48 +261,46 @@ def to_probabilities(
 
 def _make_prediction(
     name: str,
-    logits: Float64[np.ndarray, " classes"],
-    classifier: "CheckpointClassifier",
-    scan: PreparedScan,
+    groups: Float64[np.ndarray, " 231"],
+    reading: Reading,
+    no_cell: float,
+    known: Known,
+    reasons: tuple[str, ...],
+    warnings: tuple[str, ...],
     radiation: Radiation,
     model: str,
+    scan: tuple[Float64[np.ndarray, " points"], Float64[np.ndarray, " points"]],
 ) -> Prediction:
-    probability = to_probabilities(logits)
+    order = 1 + np.argsort(-groups[1:], kind="stable")
     candidates = tuple(
-        Candidate(
-            classifier.space_groups[place],
-            space_group_symbol(classifier.space_groups[place]),
-            float(probability[place]),
-        )
-        for place in np.argsort(-probability, kind="stable")
+        Candidate(int(group), space_group_symbol(int(group)), float(groups[group]))
+        for group in order
     )
     symbols = load_extinction_symbols()
+    found = reading.indexing
     return Prediction(
-        name,
-        candidates,
-        _add_up(
+        name=name,
+        candidates=candidates,
+        by_extinction_symbol=_add_up(
             candidates,
             # One symbol may stand for classes of several systems.
-            [
-                f"{symbols[c.space_group]} ({_family(c.space_group)})"
-                for c in candidates
-            ],
+            [f"{symbols[c.space_group]} ({family(c.space_group)})" for c in candidates],
         ),
-        _add_up(candidates, [crystal_system(c.space_group) for c in candidates]),
-        scan.warnings,
-        radiation,
-        model,
-        classifier.grid.angles(),
-        scan.scan,
-        scan.baseline,
-        scan.is_measured[scan.unmoved],
+        by_crystal_system=_add_up(
+            candidates, [crystal_system(c.space_group) for c in candidates]
+        ),
+        warnings=warnings,
+        radiation=radiation,
+        model=model,
+        two_theta=scan[0].copy(),
+        intensity=scan[1].copy(),
+        reasons=reasons,
+        cells=() if found is None else describe_cells(found, no_cell),
+        no_cell_probability=no_cell,
+        sets=find_sets(groups),
+        indexing=found,
+        prior=known.prior_name,
     )
-
-
-def _family(space_group: int) -> str:
-    """Crystal family: trigonal and hexagonal groups have absences in common."""
-    system = crystal_system(space_group)
-    return "hexagonal" if system == "trigonal" else system
 
 
 def _add_up(candidates: Sequence[Candidate], names: Sequence[str]) -> tuple[Total, ...]:

@@ -6,6 +6,7 @@ licensed data (`dataset.track_icsd`, `dataset.track_rruff`):
 - ``table.parquet``: one row a crystal: id, part, space group, structure type, formula,
   crystallite size of its frozen pattern;
 - ``peaks.npz``: frozen peak lists of the parts that are evaluated on;
+- ``crystals.npz``: all crystals, row by row of the table (`packed_crystals`);
 - ``track.json``: counts, versions, digests, attributions, what was left out and why.
 
 A track that deals the crystals of another one anew says so (``base`` in its record): it
@@ -17,17 +18,22 @@ the same version.
 """
 
 import json
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SplitError
+from pxrdbench.outside import check_array, guard, read_arrays, read_strict_json
 from pxrdbench.tracks.assignment import PART_SHARES, deal_types, total_variation
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
+from pxrdbench.tracks.packed_crystals import unpack_crystals
 from pxrdbench.tracks.part import MeasuredPart, Part, TrackPart
+from pxrdbench.tracks.store import CRYSTALS, freeze_peaks, freeze_sizes
 
 __all__ = [
     "AFLOW_TRACK",
@@ -44,6 +50,8 @@ __all__ = [
     "check_track_name",
     "deal_types",
     "find_track",
+    "holds_crystals",
+    "load_crystals",
     "load_frozen_peaks",
     "load_part",
     "load_record",
@@ -64,6 +72,10 @@ AFLOW_TRACK = "aflow/prototypes"
 LABELS = ("given", "found", "ordered")
 
 _INSIDE = "*/track.json"
+# Largest record and largest file of arrays of a track: patterns of all RRUFF take 1 GB.
+_MOST_RECORD = 16 * 2**20
+_MOST_BYTES = 4 * 2**30
+_MOST_ROWS = 20_000_000
 
 # Kind in the record of a track whose patterns were measured.
 MEASURED = "measured"
@@ -151,9 +163,8 @@ def load_record(track: str | Path) -> dict[str, Any]:
     Raises:
         SplitError: If there is no such track.
     """
-    text = (track_folder(track) / "track.json").read_text("utf-8")
-    record: dict[str, Any] = json.loads(text)
-    return record
+    path = track_folder(track) / "track.json"
+    return read_strict_json(path, SplitError, _MOST_RECORD)
 
 
 def split_digest(track: str | Path) -> str:
@@ -191,15 +202,14 @@ def load_table(track: str | Path, part: str | None = None) -> Any:
 def _read_table(track: str | Path) -> Any:
     """Read all rows, those of a derived track out of two files."""
     import pyarrow.compute
-    import pyarrow.parquet
 
     folder, record = track_folder(track), load_record(track)
     if "base" not in record:
-        return pyarrow.parquet.read_table(folder / "table.parquet")
-    base = pyarrow.parquet.read_table(
+        return _read_parquet(folder / "table.parquet")
+    base = _read_parquet(
         track_folder(check_track_name(record["base"])) / "table.parquet"
     )
-    own = pyarrow.parquet.read_table(folder / "parts.parquet")
+    own = _read_parquet(folder / "parts.parquet")
     if own.num_rows != base.num_rows:
         raise SplitError(
             f"{record['name']} deals {own.num_rows} rows, but {record['base']} has "
@@ -216,13 +226,31 @@ def _read_table(track: str | Path) -> Any:
     return base.filter(pyarrow.compute.is_valid(base["part"])).combine_chunks()
 
 
+def _read_parquet(path: Path) -> Any:
+    """Read a table whose own words about its size are believed only within bounds."""
+    import pyarrow.parquet
+
+    with guard(SplitError, f"{path} is damaged"), path.open("rb") as handle:
+        file = pyarrow.parquet.ParquetFile(handle)
+        about = file.metadata
+        size = sum(
+            about.row_group(i).total_byte_size for i in range(file.num_row_groups)
+        )
+        if about.num_rows > _MOST_ROWS or size > _MOST_BYTES:
+            raise ValueError(f"it would have {about.num_rows:,} rows, {size:,} bytes")
+        return file.read()
+
+
 def load_track(track: str | Path, part: str = "test", labels: str = "given") -> Part:
-    """Load one part of a track with its frozen patterns.
+    """Load one part of a track with its patterns.
+
+    Patterns of a part to learn from are not frozen: they are simulated from its
+    crystals as those of the other parts were.
 
     Args:
         track: Name of the track, see `available_tracks`, or the folder of a track
             that was built from licensed data; see `find_track`.
-        part: A part whose patterns are frozen, ``test`` or ``dev``.
+        part: ``test``, ``dev`` or ``statistics``.
         labels: Where a track has several space groups of one crystal: the one that
             the data base gives, the one ``found`` in the coordinates, or the one found
             of ``ordered`` crystals alone, without partial occupancy.
@@ -231,7 +259,8 @@ def load_track(track: str | Path, part: str = "test", labels: str = "given") -> 
         A `TrackPart`, or a `MeasuredPart` where the patterns were measured.
 
     Raises:
-        SplitError: If the track or part is unknown, or has no frozen patterns.
+        SplitError: If the track or part is unknown, or has neither frozen patterns
+            nor crystals.
     """
     found = find_track(track)
     changed = (track_folder(found) / "track.json").stat().st_mtime_ns
@@ -244,22 +273,39 @@ def _load_track(track: str | Path, part: str, labels: str, _changed: int) -> Par
     table, record = load_table(track, part), load_record(track)
     if record.get("kind") == MEASURED:
         return _load_measured(track, part, table, record)
-    peaks, digest = load_frozen_peaks(track, part), str(record["digest"])
+    ids = table["id"].to_pylist()
+    with guard(SplitError, f"the table of {record['name']} is damaged"):
+        sizes = table["crystallite_size_nm"].to_numpy().astype(np.float64)
+    if part in record["frozen_parts"]:
+        peaks = load_frozen_peaks(track, part)
+    else:
+        peaks, sizes = freeze_peaks(load_crystals(track, ids)), freeze_sizes(ids)
+    digest = str(record["digest"])
+    if len(peaks.peak_count) != table.num_rows:
+        raise SplitError(
+            f"{record['name']} {part} has {table.num_rows} crystals and "
+            f"{len(peaks.peak_count)} peak lists"
+        )
     if labels != "given":
         table, rows = _choose_labels(table, record, labels)
-        peaks = peaks.take(rows)
+        peaks, sizes = peaks.take(rows), sizes[rows]
         digest = f"{digest}:{labels}"
     grid = record["grid"]
+    with guard(SplitError, f"the table of {record['name']} is damaged"):
+        groups = table["space_group"].to_numpy()
+        check_array("space_group", groups, "iu", (len(table),), 1, 230)
+        check_array("crystallite_size_nm", sizes, "f", (len(table),), 1e-3, 1e6)
     return TrackPart(
         name=record["name"],
         part=part,
         version=int(record["version"]),
         digest=digest,
         ids=tuple(table["id"].to_pylist()),
-        space_group=table["space_group"].to_numpy().astype(np.int16),
+        space_group=groups.astype(np.int16),
         structure_type=tuple(table["structure_type"].to_pylist()),
-        crystallite_size_nm=table["crystallite_size_nm"].to_numpy().astype(np.float64),
+        crystallite_size_nm=sizes,
         peaks=peaks.to_peaks(),
+        read_crystals=partial(load_crystals, track),
         grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
         radiation=Radiation.parse(record["radiation"]),
         restricted=bool(record.get("restricted", False)),
@@ -289,11 +335,15 @@ def _load_measured(
     track: str | Path, part: str, table: Any, record: dict[str, Any]
 ) -> MeasuredPart:
     """Read the patterns of a part that were measured."""
-    with np.load(track_folder(track) / "patterns.npz", allow_pickle=False) as arrays:
-        if part not in arrays.files:
+    path, grid = track_folder(track) / "patterns.npz", record["grid"]
+    with guard(SplitError, f"{path} is damaged"):
+        arrays = read_arrays(path, _MOST_BYTES)
+        if part not in arrays:
             raise SplitError(f"{record['name']} holds no patterns of part {part!r}")
-        steps, packed = arrays[part], arrays[f"{part}.mask"]
-    grid = record["grid"]
+        rows, points = table.num_rows, int(grid["points"])
+        steps = check_array(part, arrays[part], "u", (rows, points))
+        name = f"{part}.mask"
+        packed = check_array(name, arrays[name], "u", (rows, -(-points // 8)))
     return MeasuredPart(
         name=record["name"],
         part=part,
@@ -308,6 +358,61 @@ def _load_measured(
         radiation=Radiation.parse(record["radiation"]),
         restricted=True,
     )
+
+
+def holds_crystals(track: str | Path) -> bool:
+    """Whether a track carries its crystals: those of before, and measured ones, do not.
+
+    Raises:
+        SplitError: If there is no such track.
+    """
+    return (_crystal_folder(track) / CRYSTALS).is_file()
+
+
+def load_crystals(track: str | Path, ids: Sequence[str]) -> CrystalBatch:
+    """Take crystals of a track by their ids.
+
+    Args:
+        track: Its name or its folder.
+        ids: Of crystals of any of its parts, in the order wanted.
+
+    Raises:
+        SplitError: If there is no such track or crystal, or the track carries none.
+    """
+    folder = _crystal_folder(track)
+    path = folder / CRYSTALS
+    if not path.is_file():
+        raise SplitError(
+            f"{load_record(track)['name']} carries no crystals; a track that was built "
+            "from an import gets them when `pxrdbench split build` builds it anew"
+        )
+    crystals, position = _unpack(folder, path.stat().st_mtime_ns)
+    missing = [name for name in ids if name not in position]
+    if missing:
+        raise SplitError(f"{load_record(track)['name']} has no crystal {missing[0]!r}")
+    return take_crystals(crystals, np.array([position[n] for n in ids], np.int64))
+
+
+def _crystal_folder(track: str | Path) -> Path:
+    """Folder of the crystals: a track that deals others' crystals has none itself."""
+    base = load_record(track).get("base")
+    return track_folder(track if base is None else check_track_name(base))
+
+
+@lru_cache(maxsize=2)
+def _unpack(folder: Path, _changed: int) -> tuple[CrystalBatch, dict[str, int]]:
+    """Read the crystals of a folder, and where each of them is."""
+    import pyarrow.parquet
+
+    with np.load(folder / CRYSTALS, allow_pickle=False) as arrays:
+        crystals = unpack_crystals({name: arrays[name] for name in arrays.files})
+    names = pyarrow.parquet.read_table(folder / "table.parquet", columns=["id"])["id"]
+    if len(names) != len(crystals):
+        raise SplitError(
+            f"{folder / CRYSTALS} holds {len(crystals)} crystals, the table beside it "
+            f"{len(names)} rows: the files are not of one release"
+        )
+    return crystals, {name: row for row, name in enumerate(names.to_pylist())}
 
 
 def load_part(track: str | Path | Part, part: str = "test") -> Part:
@@ -361,14 +466,21 @@ def _gather_peaks(track: str | Path) -> tuple[FrozenPeaks, dict[str, int]]:
 
 def _names_of_more(folder: Path, base: str) -> list[str]:
     """Name the crystals whose peaks a derived track adds: rows of the other's table."""
-    with np.load(folder / "peaks.npz", allow_pickle=False) as arrays:
-        rows = arrays["more.row"]
+    path = folder / "peaks.npz"
+    with guard(SplitError, f"{path} is damaged"):
+        rows = check_array(
+            "more.row", read_arrays(path, _MOST_BYTES)["more.row"], "iu", (None,), 0
+        )
     return [str(name) for name in load_table(base)["id"].take(rows).to_pylist()]
 
 
 def _read_peaks(path: Path, part: str) -> FrozenPeaks:
-    with np.load(path, allow_pickle=False) as arrays:
-        names = [name for name in arrays.files if name.startswith(f"{part}.")]
+    with guard(SplitError, f"{path} is damaged"):
+        arrays = read_arrays(path, _MOST_BYTES)
         return FrozenPeaks.from_streams(
-            {name.removeprefix(f"{part}."): arrays[name] for name in names}
+            {
+                name.removeprefix(f"{part}."): array
+                for name, array in arrays.items()
+                if name.startswith(f"{part}.")
+            }
         )

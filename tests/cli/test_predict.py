@@ -55,10 +55,10 @@ def test_json_is_only_json_and_never_asks(folder):
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
     record = json.loads(line)
-    assert set(record) == {"file", "candidates", "warnings"}
+    assert {"file", "candidates", "warnings", "confident", "cells"} < set(record)
     assert record["file"] == str(path)
     assert len(record["candidates"]) == 3
-    assert set(record["candidates"][0]) == {"space_group", "probability"}
+    assert set(record["candidates"][0]) == {"space_group", "symbol", "probability"}
     result = run(folder, folder / "scans/silent.xy", "--json", input="CuKa\n")
     assert result.exit_code == 2
     assert result.stdout == ""
@@ -77,7 +77,7 @@ def test_json_of_many_names_on_stderr_what_failed(folder):
 def test_many_files_give_one_table(folder, tmp_path):
     out = tmp_path / "all.csv"
     result = run(folder, folder / "scans", "--radiation", "CuKa", "--out", out)
-    assert result.exit_code == 0
+    assert result.exit_code == 2  # one could not be read
     assert "3 of 4 scans predicted" in result.output
     assert "broken.xy: a binary file" in result.output
     rows = {Path(r["file"]).name: r for r in csv.DictReader(out.open())}
@@ -89,6 +89,43 @@ def test_many_files_give_one_table(folder, tmp_path):
     shares = [float(good[f"probability_{rank}"]) for rank in range(1, 11)]
     assert shares == sorted(shares, reverse=True)
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_page_and_what_is_known(folder, tmp_path):
+    scan, out = folder / "scans/deep/told.xy", tmp_path / "x.html"
+    result = run(folder, scan, "--out", out, "--crystal-system", "cubic")
+    assert result.exit_code == 0, result.output
+    assert "<canvas" in out.read_text()
+    result = run(folder, scan, "--json", "--formula", "CaCO3", "--exclude", "cubic")
+    assert json.loads(result.stdout)["prior"] == "icsd"
+    for wrong, told in (
+        (["--cell", "1 2"], "six numbers"),
+        (["--formula", "Xx2"], "no element Xx"),
+        (["--elements", "Fe,Zz"], "no Zz"),
+        (["--prior", "nothing"], "no prior"),
+        (["--exclude", "P99"], "no space group"),
+        (["--bravais-lattice", "cF"], "give cell"),
+    ):
+        result = run(folder, scan, *wrong)
+        assert isinstance(result.exception, PxrdbenchError), wrong
+        assert told in str(result.exception)
+
+
+def test_interrupted_it_keeps_what_is_done(folder, tmp_path, monkeypatch):
+    done = []
+
+    def stop(scan, ask):
+        if done:
+            raise KeyboardInterrupt
+        done.append(scan)
+        return whole(scan, ask)
+
+    whole = predict_app._predict
+    monkeypatch.setattr(predict_app, "_predict", stop)
+    out = tmp_path / "all.csv"
+    result = run(folder, folder / "scans", "--radiation", "CuKa", "--out", out)
+    assert result.exit_code == 130
+    assert len(list(csv.DictReader(out.open()))) == 1
 
 
 def test_without_a_person_the_radiation_is_asked_of_nobody(folder, tmp_path):

@@ -39,7 +39,7 @@ def consumer_file(consumer: str) -> str:
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeterReading:
     """How one side of a stream stands.
 
     Attributes:
@@ -85,7 +85,7 @@ class Reading:
         return json.dumps({n: _short(v) for n, v in values.items()}) + "\n"
 
     @classmethod
-    def from_json(cls, text: "str | builtins.bytes") -> "Reading | None":
+    def from_json(cls, text: "str | builtins.bytes") -> "MeterReading | None":
         """Read what `to_json` wrote; None if it is nothing of the kind."""
         try:
             values = json.loads(text)
@@ -99,10 +99,10 @@ def _short(value: Any) -> Any:
     return round(value, 4) if isinstance(value, float) else value
 
 
-def look(store: Store, name: str) -> Reading | None:
+def look(store: Store, name: str) -> MeterReading | None:
     """How a side stood last; None if nothing is known of it."""
     with contextlib.suppress(OSError, ShardError):
-        return Reading.from_json(store.read_many([name]).get(name, b""))
+        return MeterReading.from_json(store.read_many([name]).get(name, b""))
     return None
 
 
@@ -110,10 +110,10 @@ class Watch:
     """Tells whether a side is at work, by its beat and this side's own clock."""
 
     def __init__(self) -> None:
-        self.last: Reading | None = None
+        self.last: MeterReading | None = None
         self._heard = time.monotonic()
 
-    def see(self, reading: Reading | None) -> None:
+    def see(self, reading: MeterReading | None) -> None:
         """Take the newest reading; None where the side's file is not there."""
         if reading is None and self.last is not None:
             self.last = replace(self.last, phase="ended", why="their run is over")
@@ -156,7 +156,7 @@ class Meter:
         self.other = Watch()
         self._store = store
         self._own, self._name = own, other
-        self._reading: Reading | None = None
+        self._reading: MeterReading | None = None
         self._beat = 0
         self._ended = threading.Event()
         self._thread = threading.Thread(
@@ -172,7 +172,7 @@ class Meter:
         # A store that does not answer is no reason to stay.
         self._thread.join(timeout=2 * _EVERY)
 
-    def say(self, reading: Reading) -> None:
+    def say(self, reading: MeterReading) -> None:
         """Say how this side stands; it is written when it is next time to."""
         self._reading = reading
 
@@ -187,7 +187,9 @@ class Meter:
             if self._name:
                 with contextlib.suppress(OSError, ShardError):
                     found = self._store.read_many([self._name]).get(self._name)
-                    self.other.see(None if found is None else Reading.from_json(found))
+                    self.other.see(
+                        None if found is None else MeterReading.from_json(found)
+                    )
             if has_ended and not self._stays:
                 with contextlib.suppress(OSError, ShardError):
                     self._store.remove(self._own)
@@ -210,13 +212,13 @@ class Meter:
             self._store.write(self._own, text.encode())
 
 
-def name_bottleneck(producer: Reading, consumer: Reading) -> str:
+def name_bottleneck(producer: MeterReading, consumer: MeterReading) -> str:
     """Say which side holds up the other, and by how much.
 
     Example:
         >>> name_bottleneck(
-        ...     Reading("waiting", per_second=900.0, waited=0.9),
-        ...     Reading("running", per_second=900.0, waited=0.01),
+        ...     MeterReading("waiting", per_second=900.0, waited=0.9),
+        ...     MeterReading("running", per_second=900.0, waited=0.01),
         ... )
         'the trainer is the bottleneck: producers could make 9.9 times as much'
     """

@@ -26,14 +26,20 @@ from pxrdbench.dataset.shards.block_rendering import (
     BlockRenderer,
     describe_measurement,
 )
-from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardSpan
+from pxrdbench.dataset.shards.manifest import (
+    MOST_COUNT,
+    Manifest,
+    ShardRecord,
+    ShardSpan,
+)
 from pxrdbench.dataset.shards.own_prior import recall_recipe
-from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
+from pxrdbench.dataset.shards.shard import Block, draw_block, read_recorded_block
 from pxrdbench.dataset.source import BatchSource, EndOfSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store, explain_read_error
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.errors import ShardError, StoreError
+from pxrdbench.outside import guard, one_line, parse_strict_json, take
 
 ROLLING_FILE = "rolling.json"
 # Where a set was told to end, once it is there: {"samples": N}.
@@ -75,10 +81,38 @@ def open_rolling(location: str | Path | Store, consumer: str) -> None:
 
 def find_consumer(location: str | Path | Store) -> str | None:
     """Name the consumer of a rolling set; None if the set does not roll."""
+    store = open_store(location)
     try:
-        return str(json.loads(open_store(location).read(ROLLING_FILE))["consumer"])
+        text = store.read(ROLLING_FILE)
     except FileNotFoundError:
         return None
+    place = f"{store.address(ROLLING_FILE)} is damaged"
+    with guard(ShardError, place):
+        consumer = take(
+            parse_strict_json(text, f"{place}: it", ShardError), "consumer", str
+        )
+        if not _NAME.fullmatch(consumer):
+            raise ValueError(f"{one_line(consumer, 60)!r} is no name of a consumer")
+        return str(consumer)
+
+
+def find_end(store: Store) -> int | None:
+    """Samples of a set that was told to end and is complete; None while it grows.
+
+    Raises:
+        ShardError: If the file that says so is damaged.
+    """
+    text = store.read_many([END_FILE]).get(END_FILE)
+    if text is None:
+        return None
+    place = f"{store.address(END_FILE)} is damaged"
+    with guard(ShardError, place):
+        samples = take(
+            parse_strict_json(text, f"{place}: it", ShardError), "samples", int
+        )
+        if not 0 <= samples <= MOST_COUNT:
+            raise ValueError(f"{samples} samples")
+        return int(samples)
 
 
 def acknowledge(location: str | Path | Store, consumer: str, shard: int) -> None:
@@ -333,7 +367,8 @@ class RollingSet(BatchSource):
         if not record.retired:
             first, last = record.block_offset[number : number + 2]
             try:
-                return read_block(self._store.read(f"{record.name}.tar", first, last))
+                data = self._store.read(f"{record.name}.tar", first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
             except FileNotFoundError:
                 pass  # acknowledged by an earlier run, and deleted since we looked
             except (OSError, StoreError):
@@ -402,9 +437,8 @@ class RollingSet(BatchSource):
 
     def _check_end(self, shard: int, within: int) -> None:
         """See whether a sample that is not there will never be."""
-        try:
-            samples = int(json.loads(self._store.read(END_FILE))["samples"])
-        except FileNotFoundError:
+        samples = find_end(self._store)
+        if samples is None:
             return
         if shard * self._manifest.shard_samples + within >= samples:
             self._total = samples

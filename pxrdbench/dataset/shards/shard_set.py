@@ -2,6 +2,7 @@
 
 import re
 import threading
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,10 +22,16 @@ from pxrdbench.dataset.shards.block_rendering import (
     take_rows,
 )
 from pxrdbench.dataset.shards.cache import ShardCache
-from pxrdbench.dataset.shards.manifest import DATASET_FILE, Manifest, ShardRecord
+from pxrdbench.dataset.shards.manifest import (
+    DATASET_FILE,
+    Manifest,
+    ShardRecord,
+    ShardWarning,
+)
 from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.packing import unpack_peaks
-from pxrdbench.dataset.shards.shard import Block, read_block
+from pxrdbench.dataset.shards.rolling import find_end
+from pxrdbench.dataset.shards.shard import Block, read_recorded_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store, explain_read_error
@@ -97,6 +104,7 @@ class ShardSet(BatchSource):
         self.epoch = epoch
         self.skipped = Counter()
         self._skip_damaged = skip_damaged
+        self._say_what_is_missing()
         self._shards = ShardCache(self._store, cache, cache_bytes)
         card = self.manifest.card
         self._how = measurement, prior
@@ -217,6 +225,38 @@ class ShardSet(BatchSource):
             for row in place
         ]
 
+    def _say_what_is_missing(self) -> None:
+        """A set with fewer samples than were written never says so by a number alone.
+
+        A record without its tar is damage: no writer leaves one. A gap may be a shard
+        that is being written.
+        """
+        manifest, named = self.manifest, ""
+        if manifest.missing:
+            first, more = manifest.missing[0], len(manifest.missing) - 1
+            named = f"{self._store.address(first)}.tar is missing or cut short"
+            named += f", and {more} more" if more else ""
+            if not self._skip_damaged:
+                raise ShardError(
+                    f"{named}; run the same `pxrdbench generate` again: it comes back "
+                    "the same. Or skip what is damaged (skip_damaged=True)"
+                )
+        gaps = manifest.find_gaps()
+        if gaps:
+            named += "; " if named else ""
+            named += f"{self.location}: {gaps[0]} is not there"
+            named += f", and {len(gaps) - 1} more" if gaps[1:] else ""
+        end, held = find_end(self._store), manifest.held_samples
+        if end is not None and held < end:
+            named += "; " if named else f"{self.location}: "
+            named += f"it was written with {end:,} samples"
+        if named:
+            warnings.warn(
+                f"{named}: {manifest.samples:,} samples are left",
+                ShardWarning,
+                stacklevel=3,
+            )
+
     @property
     def card(self) -> RecipeCard:
         """The recipe of the samples, without the prior's arrays."""
@@ -323,14 +363,16 @@ class ShardSet(BatchSource):
         name = f"{record.name}.tar"
         try:
             try:
-                block = read_block(self._shards.read(record, first, last))
+                data = self._shards.read(record, first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
             except StoreError:
                 raise
             except ShardError:
                 # The copy on this disk may be to blame; the store's is then well.
                 if not self._shards.drop_damaged(record):
                     raise
-                block = read_block(self._shards.read(record, first, last))
+                data = self._shards.read(record, first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
         except FileNotFoundError as error:
             raise self._explain_missing(record, error) from error
         except OSError as error:
@@ -339,9 +381,6 @@ class ShardSet(BatchSource):
             raise
         except ShardError as error:
             raise self._damaged(record, error) from error
-        if block.index[0] != record.first + number * self.block_samples:
-            raise self._damaged(record, f"block {number} is not where it should be")
-        return block
 
     def _explain_missing(self, record: ShardRecord, error: OSError) -> ShardError:
         """A shard that is gone; or its whole folder, which no shard can help."""

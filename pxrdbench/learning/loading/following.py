@@ -17,7 +17,7 @@ from pxrdbench.dataset.shards.manifest import DATASET_FILE
 from pxrdbench.dataset.shards.meter import (
     PRODUCER_FILE,
     Meter,
-    Reading,
+    MeterReading,
     Watch,
     consumer_file,
     look,
@@ -116,7 +116,7 @@ def refuse_second(store: Store, consumer: str, run: str) -> None:
     watch.see(first)
     if first is None or first.run == run or not watch.is_alive:
         return
-    if first.host != Reading("").host:  # its beat is all there is to go by
+    if first.host != MeterReading("").host:  # its beat is all there is to go by
         time.sleep(5.0)
         watch.see(look(store, consumer_file(consumer)))
         if watch.last == first:
@@ -176,7 +176,7 @@ class Follower:
         return self._set.acknowledged
 
     @property
-    def producer(self) -> Reading | None:
+    def producer(self) -> MeterReading | None:
         """How the producers stood last."""
         return self._meter.other.last
 
@@ -240,7 +240,7 @@ class Follower:
         """Note that batches come."""
         self._waiting_since, self.note = None, ""
 
-    def tell(self, reading: Reading) -> None:
+    def tell(self, reading: MeterReading) -> None:
         """Say how this side stands, and keep a line of both sides."""
         self._meter.say(reading)
         now = time.monotonic()
@@ -272,7 +272,7 @@ class Follower:
         """Say that this run has ended."""
         self._meter.end(why)
 
-    def bottleneck(self, reading: Reading) -> str:
+    def bottleneck(self, reading: MeterReading) -> str:
         """Which side holds up the other; empty where only one is known."""
         return "" if self.producer is None else name_bottleneck(self.producer, reading)
 

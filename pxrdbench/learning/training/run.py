@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from pxrdbench.dataset.batch import Batch
-from pxrdbench.dataset.shards.meter import Reading
+from pxrdbench.dataset.shards.meter import MeterReading
 from pxrdbench.dataset.shards.rolling import RollingSet
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.errors import ModelError
@@ -383,10 +383,10 @@ class TrainingRun:
         follower.tell(reading)
         follower.end(self.explanation or "the run is over")
 
-    def _reading(self, phase: str) -> Reading:
+    def _reading(self, phase: str) -> MeterReading:
         """How this side of the stream stands."""
         follower = self.follower
-        return Reading(
+        return MeterReading(
             phase=phase,
             run=str(self.config.out.resolve()),
             samples=self.patterns_seen,
