@@ -1,12 +1,13 @@
 """The verbs. Heavy libraries are imported by the verb that needs them."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pxrdbench.cli.bench import bench_app
-from pxrdbench.cli.display import console
+from pxrdbench.cli.display import console, set_voice
 from pxrdbench.cli.evaluate import evaluate
 from pxrdbench.cli.export import export
 from pxrdbench.cli.fetch import fetch
@@ -40,7 +41,16 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and --json, no more.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell where an error was raised.")
+    ] = False,
 ) -> None:
+    set_voice(quiet=quiet)
+    if verbose:
+        os.environ["PXRDBENCH_TRACEBACK"] = "1"
     if version:
         from pxrdbench import __version__
 

@@ -23,7 +23,7 @@ def run(*arguments):
 
 def test_version():
     result = CliRunner().invoke(app, ["--version"])
-    assert result.output.strip() == "0.1.0"
+    assert result.output.strip() == "0.2.0"
 
 
 def test_every_verb_has_help():
