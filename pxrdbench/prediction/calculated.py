@@ -75,10 +75,7 @@ def find_marks(indexing: Indexing | None) -> LineMarks:
     places = line_positions(fit)
     seen = fit.intensity > SEEN * fit.error
     starts = np.searchsorted(fit.line_of, np.arange(len(fit) + 1))
-    names = [
-        _plainest(fit.hkl[low:high])
-        for low, high in pairwise(starts)
-    ]
+    names = [_plainest(fit.hkl[low:high]) for low, high in pairwise(starts)]
     order = [*np.flatnonzero(seen), *np.flatnonzero(~seen)]
     return LineMarks(
         indexed=lines.two_theta[near],
