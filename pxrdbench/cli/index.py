@@ -44,7 +44,10 @@ def index(
         Optional[str], typer.Option(help="Of --cell: cF, mP, …; else all are weighed.")
     ] = None,
     prior: Annotated[
-        str, typer.Option(help="How frequent groups are: icsd, open, uniform.")
+        str,
+        typer.Option(
+            help="Frequencies of groups: icsd, open, uniform, minerals, or a file."
+        ),
     ] = "icsd",
     top: Annotated[int, typer.Option(min=1, max=230, help="Groups to list.")] = 10,
     as_json: Annotated[

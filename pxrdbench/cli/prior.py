@@ -28,18 +28,19 @@ WorkersOption = Annotated[Optional[int], typer.Option("--workers", min=1)]
 @prior_app.command("fit")
 def fit(
     context: typer.Context,
-    structures: Annotated[
-        Path,
-        typer.Argument(
-            help=f"{TABLE}; what `pxrdbench import` wrote; with --cif CIFs."
-        ),
-    ],
     out: OutOption,
+    structures: Annotated[
+        Optional[Path],
+        typer.Argument(
+            help="What `pxrdbench import` wrote; with --cif CIFs; "
+            f"{TABLE}; not needed for a track, which carries its crystals."
+        ),
+    ] = None,
     track: Annotated[
         Optional[str],
         typer.Option(
-            help="Only its `statistics` part is seen: of a table that of "
-            "open/structure-type, of an import everything, if left away."
+            help="Name or folder; only its `statistics` part is seen. Of an import "
+            "everything is, if left away; else it is open/structure-type."
         ),
     ] = None,
     name: NameOption = None,
@@ -56,6 +57,13 @@ def fit(
         Optional[int],
         typer.Option(min=1, max=230, help="With --smooth: so many, by ICSD entries."),
     ] = None,
+    seen: Annotated[
+        bool, typer.Option("--seen", help="With --smooth: groups that were seen.")
+    ] = False,
+    minerals: Annotated[
+        bool,
+        typer.Option("--minerals", help="Of an import: named ones, each weighs one."),
+    ] = False,
     per_element: Annotated[
         bool, typer.Option("--per-element", help="Positions given the element, too.")
     ] = False,
@@ -68,8 +76,15 @@ def fit(
     ] = None,
     workers: WorkersOption = None,
 ) -> None:
-    """Fit a prior on the statistics part of a track, on an import, or on CIFs."""
-    from pxrdbench.crystal.prior.prior import fit_prior, load_prior
+    """Fit a prior on the statistics part of a track, on an import, or on CIFs.
+
+    Without anything else it is that of open/structure-type.
+    """
+    from pxrdbench.crystal.prior.prior import (
+        find_equal_prior,
+        fit_prior,
+        load_prior,
+    )
     from pxrdbench.crystal.prior.smoothing import cover_frequent_groups, smooth_prior
     from pxrdbench.sources.databases.space_group_counts import (
         ICSD_SOURCE,
@@ -83,21 +98,30 @@ def fit(
             context, ["min_crystals"], "with --smooth: thin groups borrow, none goes"
         )
     else:
-        refuse_idle(context, ["groups"], "without --smooth")
+        refuse_idle(context, ["groups", "seen"], "without --smooth")
+    if groups is not None:
+        refuse_idle(context, ["seen"], "with --groups, which says how many")
+    if structures is None:
+        refuse_idle(context, ["cif", "workers"], "on the crystals of a track")
+    if track is not None or structures is None or not is_import(structures):
+        refuse_idle(
+            context, ["minerals"], "on other than a whole import, which names minerals"
+        )
     if cif:
         refuse_idle(context, ["track"], "with --cif: all of the CIFs are taken")
-    if is_import(structures):
+    if structures is not None and is_import(structures):
         refuse_idle(context, ["cif"], "on an import, whose CIFs were read already")
         refuse_idle(
             context, ["workers"], "on an import, whose crystals were read already"
         )
-    if track is None and not cif and not is_import(structures):
+    if track is None and (
+        structures is None or (not cif and not is_import(structures))
+    ):
         track = "open/structure-type"
-    read = (
-        _read_everything(structures, workers)
-        if track is None
-        else _read_part(structures, track, workers)
-    )
+    if track is not None:
+        read = _read_part(structures, track, workers)
+    elif structures is not None:
+        read = _read_everything(structures, workers, minerals)
     prior, report = fit_prior(
         read.crystals,
         name=name or out.stem,
@@ -115,7 +139,13 @@ def fit(
     if smooth and groups is not None:
         prior = cover_frequent_groups(prior, groups, name=prior.name)
     elif smooth:
-        prior = smooth_prior(prior)
+        chosen = prior.space_groups if seen else range(1, 231)
+        prior = smooth_prior(prior, chosen, name=prior.name)
+    equal = find_equal_prior(prior)
+    if equal is not None:
+        if equal.digest != prior.digest:
+            console.print(f"but for roundings of this processor it is {equal.name}")
+        prior = equal
     prior.save(out)
     for reason, count in report.left_out.items():
         if count:
@@ -302,7 +332,9 @@ def check(
         )
 
 
-def _read_everything(structures: Path, workers: int | None) -> "SourceCrystals":
+def _read_everything(
+    structures: Path, workers: int | None, minerals: bool = False
+) -> "SourceCrystals":
     """Read all crystals of an import, or of CIFs; say what could not be read."""
     from pxrdbench.errors import SourceError
     from pxrdbench.sources.cif.files import find_licensed, read_cifs
@@ -310,7 +342,7 @@ def _read_everything(structures: Path, workers: int | None) -> "SourceCrystals":
     from pxrdbench.tracks.crystals import SourceCrystals, read_import
 
     if is_import(structures):
-        return _said(read_import(structures))
+        return _said(read_import(structures, minerals))
     with live_line("read") as line:
         crystals, ids, report = read_cifs(
             structures,
@@ -333,12 +365,14 @@ def _read_everything(structures: Path, workers: int | None) -> "SourceCrystals":
             tuple(ids),
             bool(name),
             f"CIFs of {structures.name}",
-            report.reasons,
+            not_read=report.reasons,
         )
     )
 
 
-def _read_part(structures: Path, track: str, workers: int | None) -> "SourceCrystals":
+def _read_part(
+    structures: Path | None, track: str, workers: int | None
+) -> "SourceCrystals":
     """Read the statistics part of a track; say what could not be read."""
     from pxrdbench.tracks.crystals import read_part_crystals
 

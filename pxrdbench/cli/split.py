@@ -102,9 +102,12 @@ def split_audit(
         Optional[list[str]],
         typer.Argument(help="Names or folders; all tracks if left away."),
     ] = None,
-    data: Annotated[
-        Optional[Path],
-        typer.Option(help="mp_structures.parquet, or its folder: audit anew."),
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Find it out anew, from the crystals.")
+    ] = False,
+    source: Annotated[
+        Optional[list[Path]],
+        typer.Option(help="Audit anew against this import too; may be repeated."),
     ] = None,
     cache: Annotated[
         Optional[Path],
@@ -113,9 +116,8 @@ def split_audit(
     out: Annotated[
         Optional[Path], typer.Option(help="Folder for reports of an audit anew.")
     ] = None,
-    workers: Annotated[Optional[int], typer.Option("--workers", min=1)] = None,
 ) -> None:
-    """Say what training sources give away of tracks; with --data, find it out anew."""
+    """Say what training sources give away of tracks; with --anew, find it out anew."""
     from pxrdbench.studies.leakage_report import (
         audit_track,
         load_report,
@@ -124,16 +126,19 @@ def split_audit(
     from pxrdbench.tracks.load import available_tracks, find_track
 
     names = [find_track(track) for track in tracks or available_tracks()]
-    if data is None:
+    if not anew and not source:
         refuse_idle(
             context,
-            ["cache", "out", "workers"],
-            "without --data: what was found before is shown",
+            ["cache", "out"],
+            "without --anew or --source: what was found before is shown",
         )
         for name in names:
             _print_audit(load_report(name))
         return
-    sources = _find_sources(data, cache, workers)
+    if not anew:
+        refuse_idle(context, ["cache"], "without --anew: imports are simulated anew")
+    sources = _find_sources(cache) if anew else []
+    sources += [_open_import(folder) for folder in source or ()]
     for name in names:
         with live_line("audit") as line:
             line(f"{name}: search-match")
@@ -145,15 +150,27 @@ def split_audit(
             console.print(f"report: {write_report(report, folder)}")
 
 
-def _find_sources(data: Path, cache: Path | None, workers: int | None) -> list[Any]:
+def _open_import(folder: Path) -> Any:
+    """Take the crystals of an import as something to learn from."""
+    from pxrdbench.studies.leakage_report import load_import_source
+
+    with live_line("simulate") as line:
+        line(str(folder))
+        source, left_out = load_import_source(folder)
+    for reason, count in left_out.items():
+        console.print(f"{folder} left out: {count:,} — {reason}", markup=False)
+    return source
+
+
+def _find_sources(cache: Path | None) -> list[Any]:
     """Take the parts that models learn from, with their peak lists."""
     from pxrdbench.studies.leakage_report import TRAINING_PARTS, load_source
 
-    known = _find_peaks(data, cache, workers)
+    known = _find_peaks(cache)
     return [load_source(track, part, known) for track, part in TRAINING_PARTS]
 
 
-def _find_peaks(data: Path, cache: Path | None, workers: int | None) -> "KnownPeaks":
+def _find_peaks(cache: Path | None) -> "KnownPeaks":
     """Read the peak lists of all crystals to learn from, or simulate them."""
     from pxrdbench.studies.leakage_report import KnownPeaks
     from pxrdbench.tracks.load import OPEN_TRACK, load_table
@@ -163,8 +180,6 @@ def _find_peaks(data: Path, cache: Path | None, workers: int | None) -> "KnownPe
     with live_line("simulate") as line:
         known = KnownPeaks.simulate(
             load_table(OPEN_TRACK)["id"].to_pylist(),
-            data,
-            workers,
             lambda done, total: line(f"{done:,} of {total:,}", done / max(total, 1)),
         )
     if cache is not None:

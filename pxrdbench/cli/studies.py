@@ -98,7 +98,10 @@ def robustness(
     ] = None,
     structures: Annotated[
         Optional[Path],
-        typer.Option(help="The track's crystals, for texture, thermal motion, strain."),
+        typer.Option(
+            help="The track's crystals, for texture, thermal motion, strain, where it "
+            "carries none: Materials Project table or folder, or an import."
+        ),
     ] = None,
     weights: WeightsOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the effects.")] = 0,
@@ -108,12 +111,12 @@ def robustness(
     from pxrdbench.studies.crystals import load_real_crystals
     from pxrdbench.studies.robustness import measure_robustness
     from pxrdbench.studies.robustness_page import write_robustness_page
-    from pxrdbench.tracks.load import load_track
+    from pxrdbench.tracks.load import holds_crystals, load_track
 
     loaded = load_track(track, part)
     with live_line("robustness") as line:
         given = None
-        if structures is not None:
+        if structures is not None or holds_crystals(track):
             read = load_real_crystals(
                 structures, loaded, crystals, on_progress=_teller(line, "crystals read")
             )
@@ -152,8 +155,12 @@ def robustness(
 def randomise(
     model: ModelArgument,
     structures: Annotated[
-        Path, typer.Option(help="Materials Project table or folder, or an import.")
-    ],
+        Optional[Path],
+        typer.Option(
+            help="The crystals, where the track carries none: Materials Project table "
+            "or folder, or an import."
+        ),
+    ] = None,
     track: TrackOption = "open/structure-type",
     part: Annotated[str, typer.Option(help="Part of the track.")] = "test",
     crystals: Annotated[int, typer.Option(min=2, help="How many to use.")] = 1000,

@@ -1,4 +1,4 @@
-"""The crystals of a track, from the source that they came from: tracks hold peaks only.
+"""The crystals of a track, out of it or from the source that they came from.
 
 A source is the folder or table of Materials Project crystals (see
 ``sources.materials_project``), or a folder that ``pxrdbench import`` wrote.
@@ -41,17 +41,18 @@ class StudyCrystals:
 
 
 def load_real_crystals(
-    source: Path | str,
+    source: Path | str | None,
     track: Part,
     count: int | None = None,
     *,
     workers: int | None = None,
     on_progress: Progress | None = None,
 ) -> StudyCrystals:
-    """Read crystals of a track from where they came from.
+    """Read crystals of a track, its own or from where they came from.
 
     Args:
-        source: Table or folder of Materials Project crystals, or of an import.
+        source: Table or folder of Materials Project crystals, or of an import; None
+            for those that the track carries.
         track: Whose crystals; those of the source that it lacks are left out.
         count: At most so many, chosen by a hash of their ids; all if None.
         workers: Processes; as many as there are cores if None.
@@ -60,9 +61,18 @@ def load_real_crystals(
     Raises:
         EvaluationError: If the source holds none of the track's crystals.
         SourceError: If the source cannot be read.
-        SplitError: If the track's patterns were measured.
+        SplitError: If the track's patterns were measured, or it carries no crystals.
     """
     track = require_crystals(track, "this study")
+    if source is None:
+        order = sorted(range(len(track)), key=lambda i: hash_order(track.ids[i]))
+        own = np.array(sorted(order[:count]), np.int64)
+        return StudyCrystals(
+            take_crystals(track.crystals, own),
+            tuple(track.ids[i] for i in own),
+            tuple(track.structure_type[i] for i in own),
+            track.crystallite_size_nm[own],
+        )
     path = Path(source)
     if (path / "crystals.parquet").is_file():
         crystals, names = _read_import(path)

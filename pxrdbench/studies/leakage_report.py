@@ -7,27 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.errors import SplitError
-from pxrdbench.sources.databases.materials_project import read_crystals
 from pxrdbench.studies.leakage import AuditedSource, audit_pair
 from pxrdbench.studies.search_match import ProfileSettings
+from pxrdbench.tracks.crystals import read_import
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
 from pxrdbench.tracks.load import (
     AFLOW_TRACK,
     CHRONOLOGICAL_TRACK,
     OPEN_TRACK,
     RANDOM_TRACK,
+    load_crystals,
     load_frozen_peaks,
     load_record,
     load_table,
     load_track,
     track_folder,
 )
-from pxrdbench.tracks.store import freeze_peaks
+from pxrdbench.tracks.store import freeze_peaks, freeze_sound_peaks
 
 REPORT_NAME = "leakage.json"
 REPORT_VERSION = 1
+# Simulated at once: bounds the memory, and lets progress be told.
+_CHUNK = 1000
 # What models learn from. The priors of this package have seen the first.
 TRAINING_PARTS = (
     (OPEN_TRACK, "statistics"),
@@ -67,8 +71,32 @@ def load_source(
     )
 
 
+def load_import_source(folder: str | Path) -> tuple[AuditedSource, dict[str, int]]:
+    """Take the crystals of an import as something that a model may have learnt from.
+
+    Returns:
+        The source, with peak lists, and how many entries have no pattern, by reason.
+
+    Raises:
+        SourceError: If the folder holds no finished import.
+    """
+    read = read_import(folder)
+    lists, sound, left_out = freeze_sound_peaks(
+        read.crystals, np.arange(len(read.ids), dtype=np.int64)
+    )
+    source = AuditedSource(
+        name=read.source.partition(";")[0],
+        ids=tuple(read.ids[row] for row in sound),
+        space_group=read.crystals.space_group[sound],
+        structure_type=tuple(read.structure_type[row] for row in sound),
+        formula=tuple(read.formula[row] for row in sound),
+        peaks=lists.to_peaks(),
+    )
+    return source, left_out
+
+
 class KnownPeaks:
-    """Peak lists of crystals by name, simulated from the table they come from.
+    """Peak lists of crystals by name, simulated from the crystals of a track.
 
     Args:
         ids: Names of the crystals.
@@ -86,22 +114,29 @@ class KnownPeaks:
     def simulate(
         cls,
         ids: Sequence[str],
-        data: Path,
-        workers: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> "KnownPeaks":
-        """Simulate crystals of the Materials Project as tracks freeze them.
+        """Simulate crystals of ``open/structure-type`` as tracks freeze them.
 
         Raises:
-            SourceError: If the table cannot be read or lacks a crystal.
-            SplitError: If a crystal cannot be brought into the standard setting.
+            SplitError: If a crystal is not of that track.
         """
-        crystals, names, report = read_crystals(
-            data, ids, workers=workers, progress=progress
-        )
-        if report.failures:
-            raise SplitError(f"{report.failures[0][0]}: {report.failures[0][1]}")
-        return cls(names, freeze_peaks(crystals))
+        lists = []
+        for start in range(0, len(ids), _CHUNK):
+            some = ids[start : start + _CHUNK]
+            lists.append(freeze_peaks(load_crystals(OPEN_TRACK, some)))
+            if progress is not None:
+                progress(start + len(some), len(ids))
+        return cls(ids, FrozenPeaks.join(lists))
+
+    @classmethod
+    def of_crystals(cls, ids: Sequence[str], crystals: CrystalBatch) -> "KnownPeaks":
+        """Simulate any crystals in the same way.
+
+        Raises:
+            PatternError: If a crystal has no reflection; it holds the ``index``.
+        """
+        return cls(ids, freeze_peaks(crystals))
 
     def take(self, ids: Sequence[str]) -> FrozenPeaks:
         """Take the lists of some crystals.

@@ -120,9 +120,9 @@ class FrozenPeaks:
         """Compress for a file: the arrays as bytes, and the wavelength."""
         # Differences wrap around at the first peak of a crystal; so does their sum.
         return {
-            "position": _deflate(np.diff(self.position, prepend=np.uint32(0))),
-            "code": _deflate(self.code),
-            "peak_count": _deflate(self.peak_count),
+            "position": deflate(np.diff(self.position, prepend=np.uint32(0))),
+            "code": deflate(self.code),
+            "peak_count": deflate(self.peak_count),
             "wavelength": np.array(self.wavelength, np.float64),
         }
 
@@ -133,9 +133,9 @@ class FrozenPeaks:
         Raises:
             SplitError: If a stream is damaged or the streams do not belong together.
         """
-        steps = _inflate(streams["position"], np.dtype("<u4"))
-        code = _inflate(streams["code"], np.dtype("<u2"))
-        peak_count = _inflate(streams["peak_count"], np.dtype("<u4"))
+        steps = inflate(streams["position"], np.dtype("<u4"))
+        code = inflate(streams["code"], np.dtype("<u2"))
+        peak_count = inflate(streams["peak_count"], np.dtype("<u4"))
         total = int(peak_count.sum())
         if not len(steps) == len(code) == total:
             raise SplitError(
@@ -156,7 +156,7 @@ class FrozenPeaks:
         return b"".join([*parts, repr(self.wavelength).encode()])
 
 
-def _deflate(values: np.ndarray) -> UInt8[np.ndarray, " stream"]:
+def deflate(values: np.ndarray) -> UInt8[np.ndarray, " stream"]:
     """Compress an array with its bytes sorted by significance."""
     little = values.astype(values.dtype.newbyteorder("<"))
     planes = little.view(np.uint8).reshape(-1, values.dtype.itemsize).T
@@ -164,11 +164,15 @@ def _deflate(values: np.ndarray) -> UInt8[np.ndarray, " stream"]:
     return np.frombuffer(lzma.compress(planes.tobytes(), preset=6), np.uint8)
 
 
-def _inflate(stream: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
-    """Undo `_deflate`."""
+def inflate(stream: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
+    """Undo `deflate`.
+
+    Raises:
+        SplitError: If the stream is damaged.
+    """
     try:
         planes = np.frombuffer(lzma.decompress(stream.tobytes()), np.uint8)
         planes = planes.reshape(dtype.itemsize, -1)
     except (lzma.LZMAError, ValueError) as error:
-        raise SplitError(f"a frozen peak list is damaged: {error}") from error
+        raise SplitError(f"a frozen stream is damaged: {error}") from error
     return np.ascontiguousarray(planes.T).view(dtype).reshape(-1).astype(dtype.type)

@@ -6,6 +6,7 @@ licensed data (`dataset.track_icsd`, `dataset.track_rruff`):
 - ``table.parquet``: one row a crystal: id, part, space group, structure type, formula,
   crystallite size of its frozen pattern;
 - ``peaks.npz``: frozen peak lists of the parts that are evaluated on;
+- ``crystals.npz``: all crystals, row by row of the table (`packed_crystals`);
 - ``track.json``: counts, versions, digests, attributions, what was left out and why.
 
 A track that deals the crystals of another one anew says so (``base`` in its record): it
@@ -17,17 +18,21 @@ the same version.
 """
 
 import json
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SplitError
 from pxrdbench.tracks.assignment import PART_SHARES, deal_types, total_variation
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
+from pxrdbench.tracks.packed_crystals import unpack_crystals
 from pxrdbench.tracks.part import MeasuredPart, Part, TrackPart
+from pxrdbench.tracks.store import CRYSTALS, freeze_peaks, freeze_sizes
 
 __all__ = [
     "AFLOW_TRACK",
@@ -44,6 +49,8 @@ __all__ = [
     "check_track_name",
     "deal_types",
     "find_track",
+    "holds_crystals",
+    "load_crystals",
     "load_frozen_peaks",
     "load_part",
     "load_record",
@@ -217,12 +224,15 @@ def _read_table(track: str | Path) -> Any:
 
 
 def load_track(track: str | Path, part: str = "test", labels: str = "given") -> Part:
-    """Load one part of a track with its frozen patterns.
+    """Load one part of a track with its patterns.
+
+    Patterns of a part to learn from are not frozen: they are simulated from its
+    crystals as those of the other parts were.
 
     Args:
         track: Name of the track, see `available_tracks`, or the folder of a track
             that was built from licensed data; see `find_track`.
-        part: A part whose patterns are frozen, ``test`` or ``dev``.
+        part: ``test``, ``dev`` or ``statistics``.
         labels: Where a track has several space groups of one crystal: the one that
             the data base gives, the one ``found`` in the coordinates, or the one found
             of ``ordered`` crystals alone, without partial occupancy.
@@ -231,7 +241,8 @@ def load_track(track: str | Path, part: str = "test", labels: str = "given") -> 
         A `TrackPart`, or a `MeasuredPart` where the patterns were measured.
 
     Raises:
-        SplitError: If the track or part is unknown, or has no frozen patterns.
+        SplitError: If the track or part is unknown, or has neither frozen patterns
+            nor crystals.
     """
     found = find_track(track)
     changed = (track_folder(found) / "track.json").stat().st_mtime_ns
@@ -244,10 +255,16 @@ def _load_track(track: str | Path, part: str, labels: str, _changed: int) -> Par
     table, record = load_table(track, part), load_record(track)
     if record.get("kind") == MEASURED:
         return _load_measured(track, part, table, record)
-    peaks, digest = load_frozen_peaks(track, part), str(record["digest"])
+    ids = table["id"].to_pylist()
+    sizes = table["crystallite_size_nm"].to_numpy().astype(np.float64)
+    if part in record["frozen_parts"]:
+        peaks = load_frozen_peaks(track, part)
+    else:
+        peaks, sizes = freeze_peaks(load_crystals(track, ids)), freeze_sizes(ids)
+    digest = str(record["digest"])
     if labels != "given":
         table, rows = _choose_labels(table, record, labels)
-        peaks = peaks.take(rows)
+        peaks, sizes = peaks.take(rows), sizes[rows]
         digest = f"{digest}:{labels}"
     grid = record["grid"]
     return TrackPart(
@@ -258,8 +275,9 @@ def _load_track(track: str | Path, part: str, labels: str, _changed: int) -> Par
         ids=tuple(table["id"].to_pylist()),
         space_group=table["space_group"].to_numpy().astype(np.int16),
         structure_type=tuple(table["structure_type"].to_pylist()),
-        crystallite_size_nm=table["crystallite_size_nm"].to_numpy().astype(np.float64),
+        crystallite_size_nm=sizes,
         peaks=peaks.to_peaks(),
+        read_crystals=partial(load_crystals, track),
         grid=TwoThetaGrid(grid["start"], grid["stop"], grid["points"]),
         radiation=Radiation.parse(record["radiation"]),
         restricted=bool(record.get("restricted", False)),
@@ -308,6 +326,61 @@ def _load_measured(
         radiation=Radiation.parse(record["radiation"]),
         restricted=True,
     )
+
+
+def holds_crystals(track: str | Path) -> bool:
+    """Whether a track carries its crystals: those of before, and measured ones, do not.
+
+    Raises:
+        SplitError: If there is no such track.
+    """
+    return (_crystal_folder(track) / CRYSTALS).is_file()
+
+
+def load_crystals(track: str | Path, ids: Sequence[str]) -> CrystalBatch:
+    """Take crystals of a track by their ids.
+
+    Args:
+        track: Its name or its folder.
+        ids: Of crystals of any of its parts, in the order wanted.
+
+    Raises:
+        SplitError: If there is no such track or crystal, or the track carries none.
+    """
+    folder = _crystal_folder(track)
+    path = folder / CRYSTALS
+    if not path.is_file():
+        raise SplitError(
+            f"{load_record(track)['name']} carries no crystals; a track that was built "
+            "from an import gets them when `pxrdbench split build` builds it anew"
+        )
+    crystals, position = _unpack(folder, path.stat().st_mtime_ns)
+    missing = [name for name in ids if name not in position]
+    if missing:
+        raise SplitError(f"{load_record(track)['name']} has no crystal {missing[0]!r}")
+    return take_crystals(crystals, np.array([position[n] for n in ids], np.int64))
+
+
+def _crystal_folder(track: str | Path) -> Path:
+    """Folder of the crystals: a track that deals others' crystals has none itself."""
+    base = load_record(track).get("base")
+    return track_folder(track if base is None else check_track_name(base))
+
+
+@lru_cache(maxsize=2)
+def _unpack(folder: Path, _changed: int) -> tuple[CrystalBatch, dict[str, int]]:
+    """Read the crystals of a folder, and where each of them is."""
+    import pyarrow.parquet
+
+    with np.load(folder / CRYSTALS, allow_pickle=False) as arrays:
+        crystals = unpack_crystals({name: arrays[name] for name in arrays.files})
+    names = pyarrow.parquet.read_table(folder / "table.parquet", columns=["id"])["id"]
+    if len(names) != len(crystals):
+        raise SplitError(
+            f"{folder / CRYSTALS} holds {len(crystals)} crystals, the table beside it "
+            f"{len(names)} rows: the files are not of one release"
+        )
+    return crystals, {name: row for row, name in enumerate(names.to_pylist())}
 
 
 def load_part(track: str | Path | Part, part: str = "test") -> Part:

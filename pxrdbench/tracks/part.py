@@ -1,12 +1,14 @@
 """One part of a track in memory: what models are asked about."""
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int16, Int64
 
+from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
@@ -95,10 +97,23 @@ class TrackPart(Part):
     Attributes:
         crystallite_size_nm: Size that broadens each pattern [nm].
         peaks: Frozen peak lists; they reach beyond the grid so that tails come in.
+        read_crystals: Reads crystals by their ids; None where there are none.
     """
 
     crystallite_size_nm: Float64[np.ndarray, " crystals"]
     peaks: PeakBatch
+    read_crystals: Callable[[tuple[str, ...]], CrystalBatch] | None = None
+
+    @property
+    def crystals(self) -> CrystalBatch:
+        """The crystals behind the patterns, in their order and standard setting.
+
+        Raises:
+            SplitError: If the track carries none.
+        """
+        if self.read_crystals is None:
+            raise SplitError(f"{self.name} carries no crystals")
+        return self.read_crystals(self.ids)
 
     def take(self, rows: Int64[np.ndarray, " rows"]) -> Batch:
         """Render the patterns of some crystals, in the order given.

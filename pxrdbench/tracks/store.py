@@ -4,9 +4,10 @@
 """
 
 import hashlib
+import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import combinations
 from pathlib import Path
@@ -16,21 +17,42 @@ import numpy as np
 from jaxtyping import Float64
 
 from pxrdbench.crystal.rng import STREAM_CRYSTALLITE_SIZE, draw_uniforms
-from pxrdbench.crystal.structure import CrystalBatch
+from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.diffraction.peaks import simulate_peaks
+from pxrdbench.errors import CrystalError, PatternError, SplitError
+from pxrdbench.files import write_atomically
 from pxrdbench.sources.labels.structure_type import LOOSE_SYMPREC, SYMPREC
 from pxrdbench.tracks.assignment import total_variation
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
+from pxrdbench.tracks.packed_crystals import pack_crystals
 
 Columns = dict[str, list[Any]]
 
 TRACK_VERSION = 1
 RADIATION = "CuKa1"
+CRYSTALS = "crystals.npz"
 GRID = TwoThetaGrid()
 MARGIN = 2.0  # degrees beyond the grid, from where tails still reach in
 SIZE_RANGE_NM = (20.0, 100.0)  # Schopmans et al. (2023), Digital Discovery 2, 1414
 SIZE_SEED = 20260101
+# Simulated at once: bounds the memory, and lets progress be told.
+_CHUNK = 500
+# Whom to cite for crystals of an import, by its kind.
+ATTRIBUTIONS = {
+    "icsd": (
+        "ICSD, FIZ Karlsruhe: Zagorac et al. (2019), J. Appl. Cryst. 52, 918, "
+        "doi:10.1107/S160057671900997X",
+    ),
+    "cod": (
+        "Crystallography Open Database: Grazulis et al. (2012), Nucleic Acids Res. 40, "
+        "D420, doi:10.1093/nar/gkr900",
+    ),
+    "amcsd": (
+        "American Mineralogist Crystal Structure Database: Downs & Hall-Wallace "
+        "(2003), Am. Mineral. 88, 247",
+    ),
+}
 
 
 def freeze_sizes(ids: Sequence[str]) -> Float64[np.ndarray, " crystals"]:
@@ -55,6 +77,45 @@ def freeze_peaks(crystals: CrystalBatch) -> FrozenPeaks:
             precision="double",
         )
     )
+
+
+def freeze_sound_peaks(
+    crystals: CrystalBatch,
+    rows: np.ndarray,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[FrozenPeaks, list[int], "Counter[str]"]:
+    """Freeze the peaks of all crystals that can be simulated.
+
+    Returns:
+        The peak lists, which of the rows they belong to, and why others have none.
+    """
+    lists: list[FrozenPeaks] = []
+    sound: list[int] = []
+    failures: Counter[str] = Counter()
+    for start in range(0, len(rows), _CHUNK):
+        wanted = list(range(start, min(start + _CHUNK, len(rows))))
+        while wanted:
+            try:
+                lists.append(freeze_peaks(take_crystals(crystals, rows[wanted])))
+                sound += wanted
+                break
+            except (PatternError, CrystalError) as error:
+                if error.index is None:
+                    raise
+                del wanted[error.index]
+                failures[_reason(error)] += 1
+        if progress is not None:
+            progress(min(start + _CHUNK, len(rows)), len(rows))
+    if not lists:
+        raise SplitError("no crystal of the import can be simulated")
+    return FrozenPeaks.join(lists), sound, failures
+
+
+def _reason(error: PatternError | CrystalError) -> str:
+    """Say in general why a crystal has no pattern."""
+    if isinstance(error, CrystalError):
+        return "the crystal cannot be simulated"
+    return "too many reflections" if "over " in str(error) else "no reflection"
 
 
 def assignment_digest(columns: Mapping[str, Sequence[Any]]) -> str:
@@ -167,6 +228,14 @@ def package_versions() -> dict[str, str]:
         except PackageNotFoundError:  # pymatgen-core is apart since 2025 only
             continue
     return versions
+
+
+def write_crystals(crystals: CrystalBatch, folder: Path) -> None:
+    """Write the crystals of a track, in the order of its table: by id."""
+    # The streams are compressed already.
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **pack_crystals(crystals))
+    write_atomically(folder / CRYSTALS, file.getvalue())
 
 
 def write_columns(columns: Columns, path: Path) -> None:

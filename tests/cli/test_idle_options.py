@@ -107,7 +107,12 @@ REFUSED = [
     ("bench --out x stream", "", "--out"),
     ("split audit --cache", "x", "--cache"),
     ("split audit --out", "x", "--out"),
-    ("split audit --workers", "1", "--workers"),
+    ("split audit --source imported --cache", "x", "--cache"),
+    ("prior fit --out x.npz --seen", "", "--seen"),
+    ("prior fit --out x.npz --smooth --groups 9 --seen", "", "--seen"),
+    ("prior fit --out x.npz --minerals", "", "--minerals"),
+    ("prior fit --out x.npz --cif", "", "--cif"),
+    ("prior fit --out x.npz --workers", "1", "--workers"),
 ]  # fmt: skip
 
 # Options that act whatever else is said: of each verb, so that a new one is thought of.
@@ -151,7 +156,7 @@ ALWAYS = {
     "split show": "track",
     "split export": "track --out",
     "split check": "track",
-    "split audit": "tracks --data",
+    "split audit": "tracks --anew --source",
     "split build icsd": "imported --out",
     "split build rruff": "folder --out --processed",
     "split build compare": "first second",

@@ -74,7 +74,7 @@ SCANS = {
     "quoted_all.csv": (*USUAL, None),
     "s_named.csv": None,
     "scattering_vector.csv": None,
-    "siet.cpi": (*USUAL, ((1.5406, 1.0),)),
+    "siet.cpi": (*USUAL, ((1.54056, 1.0),)),
     "sqrt.csv": (*USUAL, None),
     "theta.csv": (*USUAL, None),
     "thousands_comma.csv": None,

@@ -184,7 +184,7 @@ def test_simulated_peaks_of_what_is_learnt_are_those_of_the_report(test_data):
     """The nearest neighbours of a few, among some crystals simulated anew."""
     table = load_table(OPEN_TRACK, "statistics").to_pylist()[::500]
     names = [row["id"] for row in table]
-    known = KnownPeaks.simulate(names, test_data, workers=1)
+    known = KnownPeaks.simulate(names)
     assert known.ids == tuple(names)
     assert (
         known.take(names[::2]).to_bytes()

@@ -319,6 +319,10 @@ def _list_readings(
                 "its symmetry stands elsewhere: another data block of the file names "
                 "the space group"
             )
+        if listed is None and hall is None and _is_asked(tags):
+            raise CrystalError(
+                "the space group is not understood: the file has ? where its symbol is"
+            )
         # Nothing but x, y, z, or nothing at all: all atoms are listed.
         rest = () if numbered is None else numbered.settings
         is_sure = symbol is not None and (numbered is None or numbered.number == 1)
@@ -338,8 +342,16 @@ def _list_readings(
     return _Choices(tuple(groups), False, named.number)
 
 
+def _is_asked(tags: CifTags) -> bool:
+    """Whether the file has tags of the group, and a question mark behind each."""
+    told = [v.strip() for t in (*SYMBOL_TAGS, *NUMBER_TAGS) for v in tags.all(t)]
+    return bool(told) and all(value == "?" for value in told)
+
+
 def _is_p1(symbol: Named) -> bool:
-    return symbol.number == 1 or symbol.text.replace(" ", "") in ("P1", "1", "C1")
+    """Whether it says that all atoms are listed; C1 has another half of them."""
+    bare = symbol.text.replace(" ", "").upper()
+    return bare == "1" or (symbol.number == 1 and bare[:1] not in "ABCIF")
 
 
 def _agrees(setting: Setting, named: Named | None) -> bool:

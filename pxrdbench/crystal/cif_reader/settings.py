@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from pxrdbench.crystal.cif_reader.text import CifTags
-from pxrdbench.crystal.symmetry.symbols import find_space_group
+from pxrdbench.crystal.symmetry.symbols import derive_monoclinic, find_space_group
 
 # Translations are whole multiples of this part of a cell: 1/2 … 1/10, 1/12, 1/24.
 DENOMINATOR = 2520
@@ -367,13 +367,31 @@ def _look_up(plain: str, qualifier: str, cell: Sequence[float]) -> list[Setting]
         if setting.fits_cell(cell)
         and (not qualifier or not kind or kind == qualifier or _differ(kind, qualifier))
     ]
+    if not settings:
+        # C2/a, B2_1/d, F2/m: no table lists all cells of the monoclinic groups.
+        settings = [s for s in _monoclinic(plain) if s.fits_cell(cell)]
     settings = _distinct(settings)
     if len(settings) > 1 and _is_right_angled(cell):
-        # A short monoclinic symbol in a cell without an oblique angle: axis b.
-        along_b = [s for s in settings if _unique_axis(s) == 1]
-        if along_b and all(_unique_axis(s) >= 0 for s in settings):
-            return along_b
+        # A short monoclinic symbol in a cell without an oblique angle: axis b, or c
+        # where there is none along b (B2/b).
+        axes = [_unique_axis(s) for s in settings]
+        wanted = 1 if 1 in axes else 2
+        if min(axes) >= 0 and wanted in axes:
+            return [s for s, x in zip(settings, axes, strict=True) if x == wanted]
     return settings
+
+
+@cache
+def _monoclinic(plain: str) -> tuple[Setting, ...]:
+    """Settings that a monoclinic symbol says by itself, for each unique axis."""
+    bare = re.sub(r"2\(1\)|2_1", "21", plain).strip()
+    text = bare[:1].upper() + bare[1:].lower()
+    derived = (
+        _of_gemmi(operations, f"the symbol {plain}")
+        for operations in derive_monoclinic(text)
+    )
+    # A quarter twice that is no vector of the centring contradicts itself.
+    return tuple(setting for setting in derived if setting.is_group())
 
 
 def _differ(kind: str, qualifier: str) -> bool:

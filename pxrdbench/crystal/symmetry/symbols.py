@@ -8,6 +8,7 @@ lie, whatever the cell. Multiple tetragonal cells stand in a table.
 import re
 from fractions import Fraction
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -80,6 +81,24 @@ def _with_blanks(text: str) -> str:
 
 def _derive_monoclinic(text: str, unique_axis: str = "") -> int:
     """Group of a monoclinic symbol in any cell, short or with its ones; else 0."""
+    for operations in derive_monoclinic(text, unique_axis):
+        found = _number_of(operations)
+        if found:
+            return found
+    return 0
+
+
+def derive_monoclinic(text: str, unique_axis: str = "") -> list[Any]:
+    """Operations of a monoclinic symbol in any cell, of any centring.
+
+    Args:
+        text: Short (``C2/a``) or with its ones (``C 1 1 2/a``).
+        unique_axis: ``a``, ``b`` or ``c`` where it is known.
+
+    Returns:
+        ``gemmi.GroupOps`` for each axis that the symbol may stand for, b first; an
+        inversion, where there is one, is at the origin. None if it is not monoclinic.
+    """
     parts = text.split()
     if len(parts) == 4 and sorted(parts[1:]).count("1") == 2:
         axis = next(i for i in range(3) if parts[1 + i] != "1")
@@ -92,18 +111,18 @@ def _derive_monoclinic(text: str, unique_axis: str = "") -> int:
     element = re.sub(r"^21", "2_1", element)
     match = _MONOCLINIC.fullmatch(element)
     if match is None or not any(match.groups()) or text[0] not in _CENTRING:
-        return 0
+        return []
     if ("/" in element) != all(match.groups()):
-        return 0
-    for axis in axes:
-        found = _monoclinic_group(text[0], match[1] or "", match[2] or "", axis)
-        if found:
-            return found
-    return 0
+        return []
+    made = (
+        _monoclinic_operations(text[0], match[1] or "", match[2] or "", axis)
+        for axis in axes
+    )
+    return [operations for operations in made if operations is not None]
 
 
-def _monoclinic_group(lattice: str, rotation: str, glide: str, axis: int) -> int:
-    """Group of a centring, a rotation about an axis and a glide across it; else 0.
+def _monoclinic_operations(lattice: str, rotation: str, glide: str, axis: int) -> Any:
+    """Operations of a centring, a rotation about an axis, a glide across it; or None.
 
     With the inversion at the origin, a rotation whose translation is s along the axis
     and g across it makes a glide of -g.
@@ -121,7 +140,7 @@ def _monoclinic_group(lattice: str, rotation: str, glide: str, axis: int) -> int
     elif glide in _GLIDE:
         shift = [Fraction(part, 4) for part in _GLIDE[glide]]
         if shift[axis]:
-            return 0
+            return None
     turn = [1 if i == axis else -1 for i in range(3)]
     operations = ["x,y,z"]
     if rotation:
@@ -136,7 +155,7 @@ def _monoclinic_group(lattice: str, rotation: str, glide: str, axis: int) -> int
         operations.append(_triplet([1, 1, 1], [Fraction(part, 2) for part in vector]))
     group = gemmi.GroupOps([gemmi.Op(operation) for operation in operations])
     group.add_missing_elements()
-    return _number_of(group)
+    return group
 
 
 def _triplet(signs: list[int], shift: list[Fraction]) -> str:

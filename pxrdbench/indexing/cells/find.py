@@ -28,15 +28,22 @@ from pxrdbench.indexing.cells.lattices import (
     primitive_cell,
     transform,
 )
-from pxrdbench.indexing.cells.ranking import RESULT, count_distinct
+from pxrdbench.indexing.cells.ranking import RESULT, count_distinct, row_volume
 from pxrdbench.indexing.cells.refine import (
     design_row,
     matrix_of_six,
     metric_from_free,
     six_of_matrix,
 )
-from pxrdbench.indexing.cells.search import SUBLATTICES
+from pxrdbench.indexing.cells.search import SUBLATTICES, SUPERLATTICES, sublattices
 from pxrdbench.indexing.lines.line_list import LineList
+
+# Candidates whose sub- and superlattices of index 2, 3 and 4 are tried, and the latter
+# on the reciprocal basis.
+RELATIVES = 5
+_RELATED = np.concatenate(
+    [np.linalg.inv(sublattices(4)), SUPERLATTICES, SUBLATTICES, sublattices(4)]
+)
 
 Six = tuple[float, float, float, float, float, float]
 # Given the candidates, best first: what to add to each score.
@@ -479,4 +486,72 @@ def find_cells_batch(
             results,
             counts,
         )
+    if zero_shift:
+        for i, lines in enumerate(many):
+            counts[i] = _try_relatives(
+                lines, results[i], int(counts[i]), max_volume, crystal_system
+            )
     return results, counts
+
+
+def _try_relatives(
+    lines: LineList,
+    rows: Float64[np.ndarray, "cells columns"],
+    count: int,
+    max_volume: float | None,
+    crystal_system: str | None,
+) -> int:
+    """Try sub- and superlattices of the best candidates at their refined zero shift.
+
+    Tolerances of a search are as wide as its steps of zero shift; what they hide comes
+    out where the shift is known. Rows are changed in place.
+
+    Returns:
+        How many candidates there are now.
+    """
+    new = np.zeros((len(rows), RESULT))
+    found = np.zeros(1, np.int64)
+    for i in range(min(count, RELATIVES)):
+        known, shift = rows[:count].copy(), float(rows[i, 3])
+        g, seeds = np.empty(6), np.empty((len(_RELATED), 6))
+        for j, change in enumerate(_RELATED):
+            six_of_matrix(transform(change, known[i, 7:16].reshape(3, 3)), g)
+            seeds[j] = g
+        index_many(
+            np.array([0, len(lines)]),
+            *_arrays(lines),
+            np.array([lines.wavelength]),
+            np.array([lines.two_theta_range[0]]),
+            0.0 if max_volume is None else max_volume**-2.0,
+            _allowed(crystal_system),
+            True,
+            seeds,
+            False,
+            np.array([shift]),
+            new[None],
+            found,
+        )
+        count = _merge_rows(rows, count, new[: found[0]])
+    return count
+
+
+def _merge_rows(
+    rows: Float64[np.ndarray, "cells columns"],
+    count: int,
+    new: Float64[np.ndarray, "more columns"],
+) -> int:
+    """Add candidates to others, best first and each lattice once; returns how many."""
+    best: list[np.ndarray] = []
+    for row in sorted([*rows[:count].copy(), *new.copy()], key=lambda row: -row[1]):
+        volume = row_volume(row)
+        if not any(
+            row[0] == other[0]
+            and abs(volume - row_volume(other)) < 5e-3 * volume
+            and abs(row[5] - other[5]) <= 2.0
+            for other in best
+        ):
+            best.append(row)
+    best = best[: len(rows)]
+    for i, row in enumerate(best):
+        rows[i] = row
+    return len(best)

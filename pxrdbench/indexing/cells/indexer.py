@@ -18,6 +18,7 @@ from pxrdbench.indexing.cells.lattices import (
     OF,
     OI,
     OP,
+    PARAMETERS,
     TI,
     TP,
     TWO_FOLDS,
@@ -40,13 +41,23 @@ from pxrdbench.indexing.cells.zones import (
     find_zones,
     is_good,
     pair_zones,
+    stack_lines,
     stack_uniaxial,
+    stack_uniaxial_lines,
     stack_zones,
 )
 
 LINES = 32  # lines that a search looks at: the first ones
 FIRST_LINES = 8  # of which all but SPARE must be explained before more are looked at
 SPARE = 2
+# First lines of a measured scan are those that are less probably foreign; below 0.1 of
+# the strongest line many are.
+TRUSTED = 0.05
+# Most lattice points per line: half of all points in the sphere of the last line. Of
+# noise-free patterns nearly all lines are seen; of scans a few in a hundred, and those
+# of high symmetry coincide.
+CLEAN_POINTS = np.array([60.0, 12.0, 12.0, 8.0])  # cubic, uniaxial, stacked, paired
+NOISY_POINTS = np.array([250.0, 60.0, 30.0, 16.0])
 # Half a tolerance of clean lines [degrees]: what lattices from a few lines are off.
 LEAST_TOLERANCE = 0.006
 # Positions are never better than this [degrees]: simulated cells and blends that no
@@ -63,6 +74,8 @@ TOO_FOREIGN = 0.25  # lines that are foreign so probably aren't looked at
 # scans of RRUFF they were -0.08 to 0.14, most above zero.
 SHIFTS = np.array([0.03, 0.07, -0.01, 0.11, -0.05, 0.15, -0.09])
 ZERO_SPREAD = 0.08
+# Share of the lines, and score a line, above which no further zero shift is tried.
+SURE_SHARE, SURE_SCORE = 0.9, 1.3
 HIDDEN = 0.4  # of a line's width: nearer ones can't be seen beside it
 LATTICES_RANKED = 16  # of the pool; half as many more of measured lines
 SYSTEMS = {
@@ -146,10 +159,24 @@ def index_at_shift(
         data[0], data[1], hidden, n, data[0, n - 1] + 1.5 * data[1, n - 1], table
     )
     stamp = np.zeros(COARSE + 2, np.int64)
-    setup = np.empty(7)
-    setup[0], setup[1], setup[2] = n, min(FIRST_LINES, n), min(SPARE, n - 3)
+    setup = np.empty(8)
+    first = min(FIRST_LINES, n)
+    trusted = (np.int64(1) << first) - 1
+    wanted = first - min(SPARE, n - 3)
+    if noisy:
+        trusted = np.int64(0)
+        count = 0
+        first = 0
+        while first < n and count < FIRST_LINES:
+            if data[5, first] >= -math.log(TRUSTED):
+                trusted |= np.int64(1) << first
+                count += 1
+            first += 1
+        wanted = count - min(SPARE, max(count - 3, 0))
+    setup[0], setup[1], setup[2], setup[7] = n, first, wanted, trusted
     setup[3], setup[4], setup[5] = q_first, scale, least_det
     setup[6] = 1.0 if noisy else 0.0
+    most_points = NOISY_POINTS if noisy else CLEAN_POINTS
     pool = np.zeros((POOL, 10))
     scratch = np.zeros((2, VOTES))
     cubic = allowed[CP] or allowed[CI] or allowed[CF]
@@ -164,19 +191,32 @@ def index_at_shift(
             probe(seeds[i], 0, ONE, data, whole, table, stamp, pool, 1000.0)
     cubic, uniaxial, low = cubic and search, uniaxial and search, low and search
     if cubic:
-        search_cubic(data, setup, table, stamp, pool, CUBIC_SUMS, 60.0)
+        search_cubic(data, setup, table, stamp, pool, CUBIC_SUMS, most_points[0])
     if uniaxial:
-        stack_uniaxial(data, setup, table, stamp, pool, scratch, 12, 4)
+        stack_uniaxial(data, setup, table, stamp, pool, scratch, 12, 4, most_points[1])
+        if noisy and not is_good(pool, data, n):
+            stack_uniaxial_lines(data, setup, table, stamp, pool, 12, most_points[1])
     if low and not is_good(pool, data, n):
         zones = np.zeros((ZONES, 5))
         found = find_zones(
             data, n, min(n, 14), min(n, 24), q_first, table, scale, zones
         )
-        stack_zones(zones, min(found, 32), data, setup, table, stamp, pool, scratch, 10)
+        stack_zones(
+            zones, min(found, 32), data, setup, table, stamp, pool, scratch, 10,
+            most_points[2],
+        )  # fmt: skip
+        if noisy and not is_good(pool, data, n):
+            stack_lines(zones, found, data, setup, table, stamp, pool, most_points[2])
         if not is_good(pool, data, n):
-            pair_zones(zones, found, data, setup, table, stamp, pool, scratch, 4)
+            pair_zones(
+                zones, found, data, setup, table, stamp, pool, scratch, 4,
+                most_points[3],
+            )  # fmt: skip
     if search:
-        close_pool(data, setup, table, stamp, pool, SUBLATTICES, SUPERLATTICES, 2)
+        close_pool(
+            data, setup, table, stamp, pool, SUBLATTICES, SUPERLATTICES, 2,
+            most_points[2],
+        )  # fmt: skip
     return rank_pool(
         pool,
         data,
@@ -188,6 +228,19 @@ def index_at_shift(
         noisy,
         LATTICES_RANKED + (LATTICES_RANKED // 2 if noisy else 0),
         results,
+    )
+
+
+@njit(cache=True, nogil=True)
+def is_sure(row, n):
+    """Whether a lattice of high symmetry explains nearly all lines, and well.
+
+    Then no other zero shift is searched.
+    """
+    return (
+        PARAMETERS[int(row[0])] <= 3
+        and row[4] >= SURE_SHARE * n
+        and row[1] >= SURE_SCORE * n
     )
 
 
@@ -293,6 +346,8 @@ def index_one(
                 results[j] = results[j - 1]
                 j -= 1
             results[j] = some[i]
+        if total > 0 and is_sure(results[0], min(len(two_theta), LINES)):
+            break
     return total
 
 

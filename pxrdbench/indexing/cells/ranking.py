@@ -41,6 +41,7 @@ from pxrdbench.indexing.cells.search import (
     count_lines,
     entropy_cost,
     is_positive,
+    is_too_short,
     lattice_determinant,
     popcount,
 )
@@ -53,6 +54,10 @@ OUTLIERS = 0.1
 SPLIT = 8.0
 NOISY_SPLIT = 4.0
 STRAIN = 0.006  # greatest strain to a symmetry that is tried
+# The most symmetric lattice of a metric stays a candidate if it scores no worse than
+# the best by this: lines of a scan are off by what no model of their errors knows, and
+# the whole pattern decides.
+SYMMETRIC = 20.0
 LATTICES = 40  # room for the lattices of one metric
 # Columns of results: code, score, m20, zero shift, lines explained, lines predicted,
 # s, then 9 + 9 + 9 of the primitive metric (reciprocal), basis and conventional metric.
@@ -231,6 +236,33 @@ def row_volume(row):
 
 
 @njit(cache=True, nogil=True)
+def insert_row(results, count, row):
+    """Put a lattice among the results, best first; returns how many there are.
+
+    Equal volume, symmetry and score is the same lattice: one row for it.
+    """
+    volume = row_volume(row)
+    for m in range(count):
+        other = row_volume(results[m])
+        if (
+            abs(other - volume) < 1e-3 * volume
+            and abs(results[m, 1] - row[1]) < 0.3
+            and results[m, 0] == row[0]
+        ):
+            return count
+    if count == results.shape[0] and row[1] <= results[count - 1, 1]:
+        return count
+    if count < results.shape[0]:
+        count += 1
+    m = count - 1
+    while m > 0 and results[m - 1, 1] < row[1]:
+        results[m] = results[m - 1]
+        m -= 1
+    results[m] = row
+    return count
+
+
+@njit(cache=True, nogil=True)
 def rank_pool(
     pool, data, setup, table, stamp, two_folds, allowed, with_zero, most, results
 ):
@@ -265,7 +297,8 @@ def rank_pool(
     one = np.eye(3)
     counted = np.empty(3, np.int64)
     count = 0
-    best_row = np.empty(RESULT)
+    row = np.zeros(RESULT)
+    best_row, symmetric_row = np.zeros(RESULT), np.zeros(RESULT)
     results[:, 1] = -1e300
     for i in range(min(most, pool.shape[0])):
         if pool[i, SCORE] <= 0.3 * pool[0, SCORE] or pool[i, SCORE] <= 0.0:
@@ -292,12 +325,13 @@ def rank_pool(
         direct = inverse(matrix_of_six(g))
         direct = transform(niggli(direct, 1e-5), direct)
         six_of_matrix(inverse(direct), g)
-        if not is_positive(g):
+        if not is_positive(g) or is_too_short(g, lattice_determinant(g)):
             continue
         found = bravais_lattices(
             direct, STRAIN, two_folds, False, codes, bases, metrics, strain
         )
-        best_row[1] = -1e300
+        best_row[1] = symmetric_row[1] = -1e300
+        symmetric_p = 7
         for m in range(found):
             code = codes[m]
             if not allowed[code]:
@@ -346,41 +380,29 @@ def rank_pool(
                 g_new, data[0], data[1], n, q_first, table, scale, stamp, split
             )
             total -= OCCAM * p
-            if total > best_row[1]:
-                best_row[0] = code
-                best_row[1] = total
-                best_row[3] = zero
-                best_row[4] = hits
-                best_row[5] = predicted
-                best_row[6] = error_scale
+            if total > best_row[1] or p < symmetric_p:
+                row[0] = code
+                row[1] = total
+                row[3] = zero
+                row[4] = hits
+                row[5] = predicted
+                row[6] = error_scale
                 for r in range(3):
                     for c in range(3):
-                        best_row[7 + 3 * r + c] = primitive[r, c]
-                        best_row[16 + 3 * r + c] = t[r, c]
-                        best_row[25 + 3 * r + c] = conventional[r, c]
+                        row[7 + 3 * r + c] = primitive[r, c]
+                        row[16 + 3 * r + c] = t[r, c]
+                        row[25 + 3 * r + c] = conventional[r, c]
+                if total > best_row[1]:
+                    best_row[:] = row
+                if p < symmetric_p:
+                    symmetric_p = p
+                    symmetric_row[:] = row
         if best_row[1] <= -1e299:
             continue
-        # One row a lattice: equal volume and equal score is the same one.
-        volume = row_volume(best_row)
-        same = False
-        for m in range(count):
-            other = row_volume(results[m])
-            if (
-                abs(other - volume) < 1e-3 * volume
-                and abs(results[m, 1] - best_row[1]) < 0.3
-                and results[m, 0] == best_row[0]
-            ):
-                same = True
-                break
-        if same:
-            continue
-        if count == results.shape[0] and best_row[1] <= results[count - 1, 1]:
-            continue
-        if count < results.shape[0]:
-            count += 1
-        m = count - 1
-        while m > 0 and results[m - 1, 1] < best_row[1]:
-            results[m] = results[m - 1]
-            m -= 1
-        results[m] = best_row
+        count = insert_row(results, count, best_row)
+        if (
+            symmetric_row[0] != best_row[0]
+            and symmetric_row[1] > best_row[1] - SYMMETRIC
+        ):
+            count = insert_row(results, count, symmetric_row)
     return count

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pxrdbench.indexing.cells.lattices import CP, inverse, transform
+from pxrdbench.indexing.cells.lattices import CP, PARAMETERS, inverse, transform
 from pxrdbench.indexing.cells.line_table import COARSE, FINE, SHADOW
 from pxrdbench.indexing.cells.refine import (
     assign_lines,
@@ -24,12 +24,22 @@ from pxrdbench.indexing.cells.refine import (
 )
 
 POOL = 96  # lattices kept while searching
+# Added to the scores of lattices while searching, so that those of measured scans,
+# where most predicted lines are too weak to be seen, stay above zero, the mark of empty
+# rows.
+HEAD_START = 60.0
+# What each free number of a metric costs there: else cells of low symmetry, which are
+# many, crowd those of high symmetry out.
+OCCAM_SEARCH = 4.0
 MOST_LINES = 60  # lines that a search looks at, one bit each
+# No lattice vector is shorter [Å]: of elements and compounds at rest beryllium's a,
+# 2.286 Å, is about the shortest (Mackay & Hill 1963, J. Nucl. Mater. 8, 263).
+LEAST_VECTOR = 2.1
 # Columns of a pool after the six of the metric.
 SCORE, DETERMINANT, N_HIT, N_PREDICTED = 6, 7, 8, 9
 
 
-def _sublattices(index: int) -> np.ndarray:
+def sublattices(index: int) -> np.ndarray:
     """Bases of all sublattices of an index: Hermite normal forms."""
     found: list[list[list[int]]] = []
     for a in range(1, index + 1):
@@ -46,7 +56,7 @@ def _sublattices(index: int) -> np.ndarray:
     return np.array(found, dtype=np.float64)
 
 
-SUBLATTICES = np.concatenate([_sublattices(2), _sublattices(3)])
+SUBLATTICES = np.concatenate([sublattices(2), sublattices(3)])
 SUPERLATTICES = np.linalg.inv(SUBLATTICES)
 
 
@@ -177,6 +187,22 @@ def is_positive(g):
 
 
 @njit(cache=True, nogil=True)
+def is_too_short(g, det):
+    """Whether a vector of the direct basis is shorter than any of a crystal.
+
+    Args:
+        g: Metric (A B C F E D).
+        det: Its determinant.
+    """
+    least = LEAST_VECTOR**2 * det
+    return (
+        g[1] * g[2] - 0.25 * g[3] * g[3] < least
+        or g[0] * g[2] - 0.25 * g[4] * g[4] < least
+        or g[0] * g[1] - 0.25 * g[5] * g[5] < least
+    )
+
+
+@njit(cache=True, nogil=True)
 def adjust(g, code, t, data, n, table, scale):
     """Fit a metric to the first lines (in place), held near to where it was.
 
@@ -221,9 +247,10 @@ def probe(g, code, t, data, setup, table, stamp, pool, most_points):
         code: Symmetry under which it's adjusted, see `adjust`.
         t: See `adjust`.
         data: Rows: Q, tolerance, weight, σ, slope, cost of not being explained.
-        setup: Lines that count; first lines; of those how many may be foreign; where
-            the scan begins; cells per Q; the least determinant; whether to adjust to
-            lines on the way.
+        setup: Lines that count; first lines; how many of those that are trusted must be
+            explained; where the scan begins; cells per Q; the least determinant;
+            whether the lines are measured: then there is an adjustment to lines on the
+            way; the trusted ones among the first lines as bits.
         table: Of `fill_table`.
         stamp: Scratch of `count_lines`.
         pool: The best so far, best first.
@@ -236,7 +263,7 @@ def probe(g, code, t, data, setup, table, stamp, pool, most_points):
         return 0.0
     det = lattice_determinant(g)
     n, first, spare = int(setup[0]), int(setup[1]), int(setup[2])
-    if det < setup[5]:
+    if det < setup[5] or is_too_short(g, det):
         return 0.0
     q, tolerance, weight = data[0], data[1], data[2]
     # Half of the points of an ellipsoid: (2π/3) Q^(3/2) V.
@@ -245,7 +272,7 @@ def probe(g, code, t, data, setup, table, stamp, pool, most_points):
     result = np.empty(3, np.int64)
     if first < n:
         count_lines(g, q, tolerance, first, setup[3], table, setup[4], stamp, result)
-        if popcount(result[0] & ((np.int64(1) << first) - 1)) < first - spare:
+        if popcount(result[0] & np.int64(setup[7])) < spare:
             return 0.0
         if setup[6] > 0.0:
             # Errors of low angles grow on the way to high ones: least squares over the
@@ -258,6 +285,8 @@ def probe(g, code, t, data, setup, table, stamp, pool, most_points):
             det = lattice_determinant(g)
     count_lines(g, q, tolerance, n, setup[3], table, setup[4], stamp, result)
     score = quick_score(result[0], result[1], weight, data[5], n)
+    if setup[6] > 0.0:
+        score += HEAD_START - OCCAM_SEARCH * (PARAMETERS[code] if code else 6)
     if score > pool[-1, SCORE]:
         insert(pool, g, score, det, popcount(result[0]), result[1])
     return score
@@ -349,11 +378,12 @@ def search_cubic(data, setup, table, stamp, pool, sums, most_points):
 
 
 @njit(cache=True, nogil=True)
-def close_pool(data, setup, table, stamp, pool, sub, sup, rounds):
+def close_pool(data, setup, table, stamp, pool, sub, sup, rounds, most_points):
     """Try the sub- and superlattices of index 2 and 3 of all that is in a pool.
 
     A centred cell is found with its full reciprocal lattice at first; its lines lie in
-    a sublattice. A superlattice is worth trying only where lines are left over.
+    a sublattice. A superlattice is worth trying only where lines are left over, or of
+    measured scans, whose tolerances are so wide that lines are explained by chance.
     """
     g = np.empty(6)
     n = setup[0]
@@ -365,10 +395,10 @@ def close_pool(data, setup, table, stamp, pool, sub, sup, rounds):
                 break
             for j in range(sub.shape[0]):
                 change_basis(sub[j], before[i], g)
-                probe(g, 0, ONE, data, setup, table, stamp, pool, 12.0)
-            if before[i, N_HIT] < n:
+                probe(g, 0, ONE, data, setup, table, stamp, pool, most_points)
+            if before[i, N_HIT] < n or setup[6] > 0.0:
                 for j in range(sup.shape[0]):
                     change_basis(sup[j], before[i], g)
-                    probe(g, 0, ONE, data, setup, table, stamp, pool, 12.0)
+                    probe(g, 0, ONE, data, setup, table, stamp, pool, most_points)
         if pool[0, SCORE] <= best and pool[5, SCORE] <= before[5, SCORE]:
             break

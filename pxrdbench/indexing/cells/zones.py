@@ -24,6 +24,8 @@ from pxrdbench.indexing.cells.search import (
 )
 
 ZONES = 48
+# Lines that give the height of a layer, and indices of the points below them.
+LAYER_LINES, LAYER_INDEX = 8, 2
 VOTES = 2048
 # Columns of zones after A, B, D (D ≤ 0, reduced: -D ≤ A ≤ B).
 ZONE_SCORE, ZONE_BITS = 3, 4
@@ -295,7 +297,9 @@ def vote_heights(a, b, d, u, v, bits, data, n, high, width, votes, sums):
 
 
 @njit(cache=True, nogil=True)
-def stack_zone(zones, shifts, bits, data, setup, table, stamp, pool, scratch, tries):
+def stack_zone(
+    zones, shifts, bits, data, setup, table, stamp, pool, scratch, tries, most_points
+):
     """Lattices of layers straight above a zone, or shifted by part of a vector.
 
     Args:
@@ -309,6 +313,7 @@ def stack_zone(zones, shifts, bits, data, setup, table, stamp, pool, scratch, tr
         pool: See `probe`.
         scratch: Votes and their sums.
         tries: Lattices to try.
+        most_points: See `probe`.
     """
     n = int(setup[0])
     most = 4
@@ -370,11 +375,11 @@ def stack_zone(zones, shifts, bits, data, setup, table, stamp, pool, scratch, tr
             t[1, 1] = sign
             t[0, 2], t[1, 2] = u, sign * v
             code = TP if d == 0.0 else HP
-            probe(g, code, t, data, setup, table, stamp, pool, 12.0)
+            probe(g, code, t, data, setup, table, stamp, pool, most_points)
         else:
             # the layers' direction is the unique axis: (x, z, y) of MP
             m[0, 2], m[2, 2] = u, v
-            probe(g, MP, m, data, setup, table, stamp, pool, 12.0)
+            probe(g, MP, m, data, setup, table, stamp, pool, most_points)
 
 
 HALVES = np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.5]])
@@ -386,7 +391,7 @@ HEXAGONAL_SUMS = np.array([1.0, 3.0, 4.0, 7.0])
 
 
 @njit(cache=True, nogil=True)
-def stack_uniaxial(data, setup, table, stamp, pool, scratch, lines, tries):
+def stack_uniaxial(data, setup, table, stamp, pool, scratch, lines, tries, most_points):
     """Tetragonal, hexagonal and rhombohedral lattices: one line hk0, votes for c."""
     n = int(setup[0])
     zone = np.empty((1, 3))
@@ -411,9 +416,100 @@ def stack_uniaxial(data, setup, table, stamp, pool, scratch, lines, tries):
                     pool,
                     scratch,
                     tries,
+                    most_points,
                 )
         if i >= 3 and is_good(pool, data, n):
             return
+
+
+# h² + k² (and h² + hk + k²) of the points below a line, straight and shifted by half a
+# diagonal or by a third of the long one.
+SQUARE_BELOW = np.array([[0.0, 1.0, 2.0, 4.0, 5.0], [0.5, 2.5, 4.5, 6.5, 8.5]])
+HEXAGON_BELOW = np.array(
+    [
+        [0.0, 1.0, 3.0, 4.0, 7.0],
+        [1.0 / 3.0, 4.0 / 3.0, 7.0 / 3.0, 13.0 / 3.0, 16.0 / 3.0],
+    ]
+)
+# h² + k² and h² + hk + k² that a first line may have, and zones that are tried.
+SQUARE_INDICES = np.array([1, 2, 4, 5, 8, 9, 10, 13, 16, 17, 18])
+HEXAGONAL_INDICES = np.array([1, 3, 4, 7, 9, 12, 13, 16])
+UNIAXIAL_ZONES = 32
+# Layers in which a line 00l may be, of a long axis: a screw axis leaves few.
+AXIAL_LAYERS = 6
+
+
+@njit(cache=True, nogil=True)
+def stack_uniaxial_lines(data, setup, table, stamp, pool, lines, most_points):
+    """As `stack_lines`, above the square or hexagonal zone of each first line."""
+    n = int(setup[0])
+    trusted = np.int64(setup[7])
+    g = np.empty(6)
+    t = np.eye(3)
+    result = np.zeros(2, np.int64)
+    least = 0.04 * data[0, 0]
+    best = np.empty((UNIAXIAL_ZONES, 2))
+    for hexagonal in range(2):
+        sums = HEXAGONAL_INDICES if hexagonal else SQUARE_INDICES
+        below = HEXAGON_BELOW if hexagonal else SQUARE_BELOW
+        code = HP if hexagonal else TP
+        sign = -1.0 if hexagonal else 1.0
+        found = 0
+        for first in range(min(lines, n)):
+            for index in sums:
+                a = data[0, first] / index
+                d = -a if hexagonal else 0.0
+                score = score_zone(a, a, d, data, n, setup[3], table, setup[4], result)
+                known = False
+                for m in range(found):
+                    known = known or abs(best[m, 1] - a) < 1e-3 * a
+                if known or (found == UNIAXIAL_ZONES and score <= best[found - 1, 0]):
+                    continue
+                found = min(found + 1, UNIAXIAL_ZONES)
+                m = found - 1
+                while m > 0 and best[m - 1, 0] < score:
+                    best[m] = best[m - 1]
+                    m -= 1
+                best[m, 0], best[m, 1] = score, a
+        for z in range(found):
+            a = best[z, 1]
+            d = -a if hexagonal else 0.0
+            score_zone(a, a, d, data, n, setup[3], table, setup[4], result)
+            bits = result[0]
+            g[0], g[1], g[5] = a, a, d
+            t[1, 1] = sign
+            for shifted in range(2):
+                u, v = 0.0, 0.0
+                if shifted:
+                    u = 1.0 / 3.0 if hexagonal else 0.5
+                    v = 2.0 / 3.0 if hexagonal else 0.5
+                t[0, 2], t[1, 2] = u, sign * v
+                g[4] = 2 * u * a + v * d
+                g[3] = 2 * v * a + u * d
+                base = u * u * a + v * v * a + u * v * d
+                used = 0
+                for i in range(n):
+                    if (bits >> i) & 1 or not (trusted >> i) & 1:
+                        continue
+                    used += 1
+                    if used > LAYER_LINES:
+                        break
+                    for below_sum in below[shifted]:
+                        height = data[0, i] - below_sum * a
+                        if height < least:
+                            continue
+                        most = 1 if shifted else 2
+                        if below_sum == 0.0:
+                            most = AXIAL_LAYERS
+                        for layer in range(1, most + 1):
+                            value = height / (layer * layer)
+                            if value < least:
+                                break
+                            g[2] = value + base
+                            probe(
+                                g, code, t, data, setup, table, stamp, pool,
+                                most_points,
+                            )  # fmt: skip
 
 
 @njit(cache=True, nogil=True)
@@ -426,7 +522,9 @@ def is_good(pool, data, n):
 
 
 @njit(cache=True, nogil=True)
-def stack_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, tries):
+def stack_zones(
+    zones, n_zones, data, setup, table, stamp, pool, scratch, tries, most_points
+):
     """Try layers above each zone and above its three finer ones."""
     finer = np.empty((4, 3))
     n = int(setup[0])
@@ -438,9 +536,68 @@ def stack_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, tries)
         finer[3, 0], finer[3, 1] = a, 0.25 * (a + b + d)
         finer[3, 2] = a + 0.5 * d
         bits = np.int64(zones[i, ZONE_BITS])
-        stack_zone(finer, HALVES, bits, data, setup, table, stamp, pool, scratch, tries)
+        stack_zone(
+            finer, HALVES, bits, data, setup, table, stamp, pool, scratch, tries,
+            most_points,
+        )  # fmt: skip
         if is_good(pool, data, n):
             return
+
+
+@njit(cache=True, nogil=True)
+def stack_lines(zones, n_zones, data, setup, table, stamp, pool, most_points):
+    """Layers above each zone through each of the first lines that it leaves.
+
+    Votes need many lines of the layer that are seen; of a scan that shows few, one line
+    is enough, if the lattice is tried at once: the first lines reject nearly all.
+
+    Args:
+        zones: Of `find_zones`.
+        n_zones: How many there are.
+        data: See `probe`.
+        setup: See `probe`.
+        table: See `probe`.
+        stamp: See `probe`.
+        pool: See `probe`.
+        most_points: See `probe`.
+    """
+    n = int(setup[0])
+    trusted = np.int64(setup[7])
+    g = np.empty(6)
+    m = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
+    for z in range(n_zones):
+        a, b, d = zones[z, 0], zones[z, 1], zones[z, 2]
+        bits = np.int64(zones[z, ZONE_BITS])
+        g[0], g[1], g[5] = a, b, d
+        least = 0.25 * data[0, 0]
+        for s in range(HALVES.shape[0]):
+            u, v = HALVES[s, 0], HALVES[s, 1]
+            m[0, 2], m[2, 2] = u, v
+            g[4] = 2 * u * a + v * d
+            g[3] = 2 * v * b + u * d
+            shifted = u != 0.0 or v != 0.0
+            used = 0
+            for i in range(n):
+                if (bits >> i) & 1 or not (trusted >> i) & 1:
+                    continue
+                used += 1
+                if used > LAYER_LINES:
+                    break
+                for h in range(-LAYER_INDEX, LAYER_INDEX + 1):
+                    for k in range(LAYER_INDEX + 1):
+                        if k == 0 and h < 0 and not shifted:
+                            continue
+                        x, y = h + u, k + v
+                        height = data[0, i] - (x * x * a + y * y * b + x * y * d)
+                        if height < least:
+                            continue
+                        g[2] = height + u * u * a + v * v * b + u * v * d
+                        probe(g, MP, m, data, setup, table, stamp, pool, most_points)
+                        if not shifted and height > 4.0 * least:
+                            g[2] = 0.25 * height
+                            probe(
+                                g, MP, m, data, setup, table, stamp, pool, most_points
+                            )
 
 
 @njit(cache=True, nogil=True)
@@ -455,7 +612,9 @@ def rows_of_zone(zone, out):
 
 
 @njit(cache=True, nogil=True)
-def pair_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, most):
+def pair_zones(
+    zones, n_zones, data, setup, table, stamp, pool, scratch, most, most_points
+):
     """Lattices of two zones that share a row: all lines vote for the angle between."""
     n = int(setup[0])
     q, tolerance = data[0], data[1]
@@ -511,10 +670,10 @@ def pair_zones(zones, n_zones, data, setup, table, stamp, pool, scratch, most):
                     found = strongest_votes(votes, sums, expected, best, most)
                     g[0], g[1], g[2], g[4], g[5] = a, b, c, e, d
                     g[3] = 0.0
-                    probe(g, 0, ONE, data, setup, table, stamp, pool, 8.0)
+                    probe(g, 0, ONE, data, setup, table, stamp, pool, most_points)
                     for m in range(found):
                         g[3] = best[m, 1]
-                        probe(g, 0, ONE, data, setup, table, stamp, pool, 8.0)
+                        probe(g, 0, ONE, data, setup, table, stamp, pool, most_points)
                     n_tries += 1
             if is_good(pool, data, n):
                 return n_tries

@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64
 
+from pxrdbench.crystal.prior.prior import load_prior
 from pxrdbench.crystal.symmetry.extinction_symbols import load_extinction_symbols
 from pxrdbench.crystal.symmetry.tables import load_symmetry_tables
-from pxrdbench.errors import PatternError
+from pxrdbench.errors import PatternError, PriorError
 from pxrdbench.indexing.cells.sublattices import lower_lattices
 from pxrdbench.indexing.groups.absences import (
     line_evidence,
@@ -36,6 +37,7 @@ PRIORS: tuple[str, ...] = ("icsd", "open", "uniform")
 
 # Added to counts: a group that no collection has may still be the next crystal's.
 _PSEUDO_COUNT = {"icsd": 2.0, "open": 0.3, "uniform": 1.0}
+_FITTED_PSEUDO_COUNT = 0.3
 # How often a metric is of higher symmetry than its crystal, a coincidence: 97 of 15,219
 # crystals of `open/structure-type` within 1e-3, 427 within 5e-3.
 _CLEAN_COINCIDENCE, _MEASURED_COINCIDENCE = 0.004, 0.02
@@ -79,18 +81,25 @@ def group_prior(name: str) -> Groups:
 
     ``icsd`` counts entries of the Inorganic Crystal Structure Database after Dara's
     filters (facts of CederGroupHub/dara, MIT, 2025 v3); ``open`` counts crystals of the
-    ``statistics`` part of ``open/structure-type`` (Materials Project, CC-BY 4.0).
+    ``statistics`` part of ``open/structure-type`` (Materials Project, CC-BY 4.0). Any
+    other name is that of a generator's prior, shipped (``minerals``) or a file: the
+    crystals that it was fitted on are counted.
 
     Raises:
         PatternError: If there is no such prior.
     """
-    if name not in PRIORS:
-        raise PatternError(
-            f"there is no prior {name!r} of space groups; known are {', '.join(PRIORS)}"
-        )
     counts = np.zeros(231)
-    counts[1:] = _PSEUDO_COUNT[name]
-    if name != "uniform":
+    counts[1:] = _PSEUDO_COUNT.get(name, _FITTED_PSEUDO_COUNT)
+    if name not in PRIORS:
+        try:
+            fitted = load_prior(name)
+        except PriorError as error:
+            raise PatternError(
+                f"there is no prior {name!r} of space groups; known are "
+                f"{', '.join(PRIORS)}, or those of the generator: {error}"
+            ) from error
+        counts[fitted.space_group] += fitted.n_crystals
+    elif name != "uniform":
         path = Path(__file__).with_name("group_counts.csv")
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):

@@ -31,7 +31,12 @@ from pxrdbench.tracks.crystals import (
     read_import,
     read_part_crystals,
 )
-from pxrdbench.tracks.load import find_track, load_record, load_table
+from pxrdbench.tracks.load import (
+    find_track,
+    holds_crystals,
+    load_record,
+    load_table,
+)
 
 _SIZE_RANGE_NM = (20.0, 100.0)  # Schopmans et al. (2023), Digital Discovery 2, 1414
 _MARGIN = 2.0  # degrees beyond the grid, from where tails reach in
@@ -177,8 +182,8 @@ def open_real_crystals(
 
     Args:
         name: See `find_crystal_source`.
-        data: What the crystals of a track came from: the folder of its table, or an
-            import.
+        data: What the crystals of a track came from, where it carries none: the
+            folder of its table, or an import.
         measurement: Name of what instrument and sample add, when patterns are
             rendered.
         seed: Key of sizes and noise.
@@ -225,7 +230,7 @@ def count_real_crystals(name: str | Path, data: str | Path | None) -> int:
         ModelError: As for `open_real_crystals`.
     """
     found = find_crystal_source(name)
-    if found.track and data is not None:
+    if found.track:
         return int(load_table(found.track, _TRAINING_PART).num_rows)
     return len(open_real_crystals(name, data, None, 0)[0])
 
@@ -245,11 +250,10 @@ def _digest(name: str, ids: tuple[str, ...]) -> str:
 def _read_track(track: str | Path, data: str | Path | None) -> _Read:
     """The statistics part of a track, in an order that depends on the ids only."""
     label = load_record(track)["name"]
-    if data is None:
+    if data is None and not holds_crystals(track):
         raise ModelError(
-            f"the crystals of {label} are not in the track, only what judges is; give "
-            "--data FOLDER with structures/mp_structures.parquet, or the import that "
-            "the track was built from"
+            f"{label} carries no crystals: build it anew from its import, or give "
+            "--data IMPORT, or --data FOLDER with structures/mp_structures.parquet"
         )
     read = read_part_crystals(track, _TRAINING_PART, data)
     return _in_order(read, f"{label}/{_TRAINING_PART}")

@@ -41,7 +41,8 @@ class Crystallographer:
         """Choose the prior.
 
         Args:
-            prior: Frequencies of groups: "icsd", "open", "uniform".
+            prior: Frequencies of groups: "icsd", "open", "uniform", or those that a
+                generator's prior was fitted with: "minerals", or a file.
             grid: Angles; 5 to 90 degrees in 8501 points if None.
             radiation: Of the patterns.
             kind: Whether patterns are clean ones; ``auto`` looks at each.

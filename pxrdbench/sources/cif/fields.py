@@ -31,6 +31,7 @@ class CifFields:
         structure_type: Name of the type, in the canonical spelling.
         formula: Chemical formula, as written.
         year: Of the publication; 0 if unknown.
+        mineral: Name of the mineral.
         codes: Database and code of the entry in it.
     """
 
@@ -38,6 +39,7 @@ class CifFields:
     structure_type: str = ""
     formula: str = ""
     year: int = 0
+    mineral: str = ""
     codes: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -92,6 +94,7 @@ def read_fields(tags: CifTags, text: str = "", name: str = "") -> CifFields:
         ),
         formula=" ".join(tags.first("_chemical_formula_sum").split()),
         year=int(year[1]) if year else 0,
+        mineral=" ".join(tags.first("_chemical_name_mineral").split()),
         codes=tuple(codes.items()),
     )
 

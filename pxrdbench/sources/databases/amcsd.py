@@ -126,6 +126,8 @@ def _make_entry(row: dict[str, object]) -> AmcsdEntry:
     ]
     if year:
         lines.append(f"_journal_year {year}")
+    if mineral not in _MISSING:
+        lines.append(f'_chemical_name_mineral "{mineral}"')
     for name in ("a", "b", "c"):
         lines.append(f"_cell_length_{name} {row[name]}")
     for name in ("alpha", "beta", "gamma"):

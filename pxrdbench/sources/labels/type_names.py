@@ -136,3 +136,21 @@ def _keep_formula(match: re.Match[str]) -> str:
     inner = match[1]
     is_remark = not inner or not _is_formula(inner) or inner[0].isdigit()
     return "" if is_remark else f"({inner})"
+
+
+def choose_type(given: str | None, prototype: str | None, name: str) -> tuple[str, str]:
+    """Name what stays together, and where the name is from.
+
+    Example:
+        >>> choose_type("rutile#TiO2", "A2B_tP6_136_f_a", "9")
+        ('rutile#TiO2', 'given')
+        >>> choose_type("", "A2B_tP6_136_f_a", "9")
+        ('A2B_tP6_136_f_a', 'prototype')
+        >>> choose_type("", "", "9")
+        ('entry 9', 'entry')
+    """
+    if given:
+        return given, "given"
+    if prototype:
+        return prototype, "prototype"
+    return f"entry {name}", "entry"

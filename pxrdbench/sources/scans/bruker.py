@@ -8,6 +8,7 @@ by other programs (the samples that the tests name):
            712  first range
     range    0  length of its header (int32)    4  number of points (int32)
             16  first angle 2θ (float64)      176  step [degrees] (float64)
+           192  seconds a step (float32)
            256  length of the records between header and counts (int32)
     counts      float32 each, behind header and records
 """
@@ -47,6 +48,7 @@ def read_bruker_raw(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
             header, count = struct.unpack_from("<2i", data, offset)
             (start,) = struct.unpack_from("<d", data, offset + 16)
             (step,) = struct.unpack_from("<d", data, offset + 176)
+            (seconds,) = struct.unpack_from("<f", data, offset + 192)
             (records,) = struct.unpack_from("<i", data, offset + 256)
             if header < 0 or records < 0 or not 0 < count <= MAX_POINTS:
                 raise SourceError(f"{name}: range {number} is damaged")
@@ -56,9 +58,10 @@ def read_bruker_raw(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
             angles = start + step * np.arange(count)
             scans.append(
                 make_pattern(
-                    angles, counts, radiation, None, own_name, {"anode": anode}
+                    angles, counts, radiation, None, own_name, {"anode": anode},
+                    counting_time=float(seconds) if seconds < 1e6 else None,
                 )
-            )
+            )  # fmt: skip
     except (struct.error, ValueError) as error:
         if isinstance(error, SourceError):
             raise

@@ -20,6 +20,7 @@ from pxrdbench.sources.scans.pattern import (
 )
 from pxrdbench.sources.scans.quantity import (
     INTENSITY,
+    MONITOR,
     SIGMA,
     TWO_THETA,
     Quantity,
@@ -36,11 +37,12 @@ _MAX_HEADER_LINES = 500
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?(\d+(,\d*)?|,\d+)([eEdD][-+]?\d+)?")
 _GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
+_SPACED = re.compile(r"[-+]?\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?")
 _GROUPED_POINT = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")
 # `# unit = q_A^-1`, `x-axis: Q [1/A]`, PDFgetX3's `dataformat = QA`.
 _AXIS_LINE = re.compile(
     r"[#!;%*/\s]*(?:x?[\s_-]*(?:unit|axis|label)s?|abscissa|data[\s_-]*format|"
-    r"scan[\s_-]*unit)\w*\s*[:=]\s*(.+)",
+    r"scan[\s_-]*unit)\w*\s*[:=\s]\s*(.+)",
     re.I,
 )
 # FIT2D's second line, alone: `2-Theta Angle (Degrees)`, `Radial Distance (mm)`.
@@ -66,7 +68,14 @@ class _Layout:
             raw = next(csv.reader([line], delimiter=self.delimiter), [])
         else:
             raw = line.split(self.delimiter)
-        cells = [self._plain(cell.strip().strip("\"'").strip()) for cell in raw]
+        cells = [cell.strip().strip("\"'").strip() for cell in raw]
+        if self.delimiter is not None:
+            # 1 234,5 and 1'234.5, with whichever blank or apostrophe.
+            cells = [
+                re.sub(r"[\s'\u2019]", "", cell) if _SPACED.fullmatch(cell) else cell
+                for cell in cells
+            ]
+        cells = [self._plain(cell) for cell in cells]
         while cells and not cells[-1]:
             cells.pop()
         return cells
@@ -109,7 +118,12 @@ def read_columns(
     width = len(rows[0])
     names = _find_names(header, layout, width)
     _check_width(rows, line_numbers, len(names) or width, layout, name)
-    axis, counts, sigma, said, more = _choose(names, header, width, suffix, name)
+    is_spec = any(line.startswith("#L ") for line in header)
+    if is_spec and names:
+        _refuse_rocking(names, name)
+    axis, counts, sigma, said, more = _choose(
+        names, header, width, suffix, name, is_spec
+    )
     stated, line = find_stated_radiation(header)
     table = _as_table(rows, line_numbers, name)
     _refuse_peaks(names, table[:, axis.place], name)
@@ -157,6 +171,15 @@ def _without_blocks(text: str) -> str:
         text,
         flags=re.DOTALL,
     )
+
+
+def _refuse_rocking(names: list[str], name: str) -> None:
+    """Refuse SPEC's scans over theta alone: the detector stands still."""
+    if re.fullmatch(r"th|theta|omega|om|eta|mu", names[0], re.IGNORECASE):
+        raise SourceError(
+            f"{name}: a SPEC scan over {names[0]!r}, a rocking curve; only scans over "
+            "2θ are read"
+        )
 
 
 def _falls(angles: np.ndarray, quantity: Quantity) -> bool:
@@ -329,11 +352,23 @@ def _check_width(
 
 # What stands before the names of a header line; the first of several names may be
 # empty, as in ";2theta;counts".
-_MARKS = (r"^[#!;%*/\s]+(?:L\s+)?", r"^[#!%*/\s]+", r"^;\s+", r"^")
+_MARKS = (
+    r"^[#!;%*/\s]+(?:L\s+)?",
+    r"^[#!;%*/\s]*columns?\s*[:=]\s*",
+    r"^[#!%*/\s]+",
+    r"^;\s+",
+    r"^",
+)
+# Words that say that a line speaks of columns, and names none.
+_ABOUT = re.compile(r"^(?:(?:x-?)?units?|axis|axes|columns?|data|label|scan)$", re.I)
 
 
 def _find_names(header: list[str], layout: _Layout, width: int) -> list[str]:
     """Names of the columns: the last header line that names one that is known."""
+    if len(header) > 1:
+        both = _with_units(header[-1], header[-2], layout, width)
+        if both:
+            return both
     for line in reversed(header):
         for cells in _cut(line, layout.delimiter):
             names = [cell.strip().strip("\"'").strip() for cell in cells]
@@ -341,6 +376,35 @@ def _find_names(header: list[str], layout: _Layout, width: int) -> list[str]:
                 names.pop()
             if len(names) == width and _are_names(names):
                 return names
+    return []
+
+
+_UNIT_ONLY = re.compile(
+    r"[\s(\[]*(?:(?:°|deg\w*|m?rad\w*|nm|å|a|angstr\w*|1/\w+|nm\^?[({]?-1[)}]?|"
+    r"[aå]\^?[({]?-1[)}]?|counts?(?:/s)?|cps|cts|a\.?\s?u\.?|arb\.?\s?units?|s|"
+    r"[a-zå]+\s?⁻¹)?)[)\]\s]*",
+    re.IGNORECASE,
+)
+
+
+def _with_units(line: str, before: str, layout: _Layout, width: int) -> list[str]:
+    """Names of one line with the units of the next, where that holds nothing else."""
+    for units in _cut(line, layout.delimiter):
+        if len(units) != width or not all(_UNIT_ONLY.fullmatch(u) for u in units):
+            continue
+        if not any(unit.strip() for unit in units):
+            continue
+        for cells in _cut(before, layout.delimiter):
+            names = [cell.strip().strip("\"'").strip() for cell in cells]
+            if len(names) == width and _are_names(names):
+                pairs = zip(names, units, strict=True)
+                # A unit belongs to the axis; counts need none.
+                return [
+                    f"{n} ({u.strip(' ()[]')})"
+                    if u.strip() and not re.search(r"[(\[]", n)
+                    else n
+                    for n, u in pairs
+                ]
     return []
 
 
@@ -361,6 +425,8 @@ def _are_names(names: list[str]) -> bool:
     """Whether cells are names of columns, one of which is known at least."""
     if any(_is_number(name) for name in names) or not any(names[1:]):
         return False
+    if _ABOUT.search(names[0].rstrip(":=")):
+        return False
     if not all(re.search(r"[^\W\d]|°|√", name) for name in names[1:]):
         return False
     known = [read_quantity(name) for name in names]
@@ -376,7 +442,12 @@ def _are_names(names: list[str]) -> bool:
 
 
 def _choose(
-    names: list[str], header: list[str], width: int, suffix: str, name: str
+    names: list[str],
+    header: list[str],
+    width: int,
+    suffix: str,
+    name: str,
+    is_spec: bool = False,
 ) -> tuple[_Column, _Column, int | None, str, tuple[str, ...]]:
     """Columns of the axis, the intensity and σ (or None), who says so, warnings."""
     if not names:
@@ -401,7 +472,7 @@ def _choose(
             (
                 i
                 for i, q in enumerate(known)
-                if q is not None and q.kind not in (INTENSITY, SIGMA)
+                if q is not None and q.kind not in (INTENSITY, SIGMA, MONITOR)
             ),
             None,
         )
@@ -420,11 +491,29 @@ def _choose(
         quantity = known[place] or Quantity(TWO_THETA, "degrees")
     others = [i for i in range(min(width, len(names))) if i != place]
     sigma = next((i for i in others if _is(known[i], SIGMA)), None)
+    second = [i for i in others if i > place + 1 and _is(known[i], TWO_THETA)]
+    if second and _is(known[place], TWO_THETA) and second[0] + 1 < width:
+        both = f"{names[place]!r} and {names[second[0]]!r}"
+        raise SourceError(
+            f"{name}: two columns of angles, {both[:80]}; give each scan a file of its "
+            "own"
+        )
     counts_at = next((i for i in others if _is(known[i], INTENSITY)), None)
     if counts_at is None:
-        counts_at = next((i for i in others if i > place and i != sigma), None)
+        free = [i for i in others if known[i] is None and names[i]]
+        free = [i for i in free if i > place] or free
+        if is_spec:
+            free = free[-1:]  # SPEC puts the detector last
+        if len(free) > 1:
+            shown = ", ".join(names[i] for i in free)[:80]
+            raise SourceError(
+                f"{name}: any of the columns {shown} may be the intensities; give the "
+                "angles and one of them"
+            )
+        counts_at = free[0] if free else None
     if counts_at is None:
-        counts_at = next((i for i in others if i != sigma), None)
+        rest = [i for i in others if i != sigma]
+        counts_at = next((i for i in rest if i > place), rest[0] if rest else None)
     if counts_at is None or max(place, counts_at) >= width:
         raise SourceError(f"{name}: no column of intensities beside {names[place]!r}")
     if sigma is None and suffix == ".xye" and width > 2:
@@ -450,7 +539,7 @@ def _find_axis(header: list[str]) -> tuple[Quantity, str]:
         bare = line.lstrip("#!;%*/ ").strip()
         if found is None and _AXIS_ALONE.fullmatch(bare):
             found = read_quantity(bare)
-        if found is not None and found.kind not in (INTENSITY, SIGMA):
+        if found is not None and found.kind not in (INTENSITY, SIGMA, MONITOR):
             return found, f"the line {line.strip()[:80]!r}"
     return Quantity(TWO_THETA, "degrees"), ""
 

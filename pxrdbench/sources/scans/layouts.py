@@ -27,6 +27,7 @@ from pxrdbench.sources.scans.pattern import (
     make_pattern,
     read_number,
 )
+from pxrdbench.sources.scans.vendors import rigaku_time
 
 # Kα2 of half the intensity of Kα1, where a file names both lines but no ratio.
 _USUAL_RATIO = 0.5
@@ -72,6 +73,7 @@ def _make(
     name: str,
     metadata: dict[str, str],
     layout: str,
+    counting_time: float | None = None,
 ) -> tuple[MeasuredPattern, ...]:
     if start is None or step is None or not 0.0 < step < 10.0:
         raise SourceError(f"{name}: no start and step of 2θ in this {layout} file")
@@ -84,8 +86,11 @@ def _make(
     told = "the header" if radiation is not None else "not stated"
     stated = {"quantity": f"the layout {layout}", "radiation": told}
     return (
-        make_pattern(angles, counts, radiation, None, name, metadata, stated=stated),
-    )
+        make_pattern(
+            angles, counts, radiation, None, name, metadata, stated=stated,
+            counting_time=counting_time,
+        ),
+    )  # fmt: skip
 
 
 def _anode_radiation(anode: str, wavelength: float | None) -> Radiation | None:
@@ -155,6 +160,10 @@ def _read_asc(text: str, name: str) -> tuple[MeasuredPattern, ...]:
                 read_number(keys.get("START")), read_number(keys.get("STEP")),
                 read_number(keys.get("STOP")), _numbers(rows, name), radiation, name,
                 dict(keys), "Rigaku .asc",
+                rigaku_time(
+                    keys.get("YUNIT", ""), keys.get("SPEED", ""),
+                    keys.get("SPEED_DIM", ""), keys.get("STEP", ""),
+                ),
             )
         )  # fmt: skip
         rows.clear()

@@ -12,6 +12,7 @@ import re
 import xml.etree.ElementTree as ET
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from pxrdbench.sources.scans.pattern import (
     make_pattern,
     read_number,
 )
+from pxrdbench.sources.scans.vendors import rigaku_time
 from pxrdbench.sources.scans.xrdml import parse_xml
 
 _MAX_MEMBERS = 5000
@@ -46,15 +48,21 @@ def read_packed(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
         members = archive.namelist()
         if len(members) > _MAX_MEMBERS:
             raise SourceError(f"{name}: {len(members):,} members; no scan has so many")
-        raw = [m for m in members if re.search(r"RawData\d*\.xml$", m, re.I)]
-        profiles = [m for m in members if re.search(r"Profile\d*\.txt$", m, re.I)]
+        twice = {m for m in members if members.count(m) > 1}
+        if twice:
+            raise SourceError(f"{name}: the member {min(twice)[:60]} is there twice")
+        reader = _Reader(archive, name)
+        raw = [m for m in members if _RAW.search(m)]
+        profiles = [m for m in members if _PROFILE.search(m)]
+        scans: list[MeasuredPattern] = []
+        axes: list[str] = []
         if raw:
-            scans = [
-                scan for member in sorted(raw)
-                for scan in _read_brml(_member(archive, member, name), name)
-            ]  # fmt: skip
+            for member in sorted(raw, key=_in_order):
+                scans += _read_brml(reader.member(member), name, axes)
         elif profiles:
-            scans = [_read_rasx(archive, member, name) for member in sorted(profiles)]
+            for member in sorted(profiles, key=_in_order):
+                scan = _read_rasx(reader, member, axes)
+                scans += [] if scan is None else [scan]
         else:
             kind = "a workbook" if "xl/workbook.xml" in members else "a zip archive"
             remedy = (
@@ -66,8 +74,39 @@ def read_packed(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
                 f"{name}: {kind}, neither Bruker's .brml nor Rigaku's .rasx; {remedy}"
             )
     if not scans:
-        raise SourceError(f"{name}: no scan over 2θ in this archive")
+        seen = ", ".join(dict.fromkeys(axes)) or "none"
+        raise SourceError(
+            f"{name}: no scan over 2θ in this archive (scanned axes: {seen[:100]})"
+        )
+    if len(scans) > 1:
+        scans = [replace(s, name=f"{name} (scan {i})") for i, s in enumerate(scans, 1)]
     return tuple(scans)
+
+
+# RawData0.xml … RawData12.xml; Data3/Profile3.txt.
+_RAW = re.compile(r"(?:^|/)RawData\d*\.xml$", re.IGNORECASE)
+_PROFILE = re.compile(r"(?:^|/)Profile\d*\.txt$", re.IGNORECASE)
+
+
+def _in_order(member: str) -> list[tuple[int, str]]:
+    """Numbers of a member's name as numbers: RawData2 before RawData10."""
+    parts = re.findall(r"\d+|\D+", member)
+    return [(int(p), "") if p.isdigit() and len(p) < 18 else (-1, p) for p in parts]
+
+
+class _Reader:
+    """Members of an archive, up to a bound for each and for all of them."""
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self.archive, self.name = archive, name
+        self.left = _MAX_MEMBER
+
+    def member(self, member: str) -> bytes:
+        data = _member(self.archive, member, self.name)
+        self.left -= len(data)
+        if self.left < 0:
+            raise SourceError(f"{self.name}: more than 64 MB when unpacked")
+        return data
 
 
 def _member(archive: zipfile.ZipFile, member: str, name: str) -> bytes:
@@ -100,7 +139,8 @@ def _value(root: ET.Element, tag: str) -> float | None:
     return None
 
 
-def _read_brml(data: bytes, name: str) -> list[MeasuredPattern]:
+def _read_brml(data: bytes, name: str, axes: list[str]) -> list[MeasuredPattern]:
+    """Scans of one RawData.xml; axes of those that are not over 2θ are noted."""
     root = parse_xml(data, name)
     radiation = make_doublet(
         _value(root, "WaveLengthAlpha1"),
@@ -108,10 +148,20 @@ def _read_brml(data: bytes, name: str) -> list[MeasuredPattern]:
         _value(root, "WaveLengthRatio"),
         next((e.get("Value", e.text or "") for e in _all(root, "TubeMaterial")), ""),
     )
+    single = _value(root, "WaveLength")
+    if radiation is None and single is not None:
+        radiation = find_radiation(single)
+    routes = _all(root, "DataRoute")
+    # Beside what was measured a file may hold what was made of it.
+    measured = [r for r in routes if r.get("RouteFlag", "").lower() == "measured"]
     scans = []
-    for route in _all(root, "DataRoute"):
+    for route in measured or routes:
         pattern = _read_route(route, radiation, name)
-        if pattern is not None:
+        if pattern is None:
+            axes += [e.get("AxisId", "?") for e in _all(route, "ScanAxisInfo")] or [
+                "no 2θ among the columns"
+            ]
+        else:
             scans.append(pattern)
     return scans
 
@@ -119,55 +169,109 @@ def _read_brml(data: bytes, name: str) -> list[MeasuredPattern]:
 def _read_route(
     route: ET.Element, radiation: Radiation | None, name: str
 ) -> MeasuredPattern | None:
-    """One range: a Datum is ``time,scale,2θ,θ,…,counts`` as the DataViews name it."""
+    """One range, each Datum of which has the columns that DataViews name."""
     rows = [(e.text or "").split(",") for e in _all(route, "Datum")]
     if len(rows) > MAX_POINTS:
         raise SourceError(f"{name}: more than {MAX_POINTS:,} points")
     if len(rows) < 3:
         return None
-    width = min(len(row) for row in rows)
+    width = len(rows[0])
+    if any(len(row) != width for row in rows):
+        raise SourceError(f"{name}: a Datum has another number of values than others")
     try:
-        table = np.array([row[:width] for row in rows], np.float64)
+        table = np.array(rows, np.float64)
     except ValueError:
         raise SourceError(f"{name}: letters where counts are expected") from None
-    angle = _brml_place(route, r"2\s*theta|twotheta")
-    counts = _brml_place(route, r"counter|detector|intensit|counts")
-    if angle is None:
-        # The order of instruments' own files: time, factor, 2θ, θ, counts.
-        angle = 2 if width > 3 else None
-    if angle is None or angle >= width:
+    places = _brml_places(route, name)
+    if not places:
         return None
-    if counts is None or counts >= width or counts == angle:
-        counts = width - 1
-    return make_pattern(table[:, angle], table[:, counts], radiation, None, name)
+    if max(places.values()) >= width:
+        raise SourceError(f"{name}: a Datum has fewer values than DataViews name")
+    if "2theta" not in places or "counts" not in places:
+        return None
+    angles = table[:, places["2theta"]]
+    if not (np.diff(angles) > 0.0).all() and np.ptp(angles) < 1e-3:
+        return None  # a rocking curve: 2θ stands still
+    # The factor of the absorber is in the counts already (DIFFRAC writes both).
+    counts, time = table[:, places["counts"]], None
+    warnings: tuple[str, ...] = ()
+    unit = _brml_unit(route)
+    if "time" in places:
+        seconds = table[:, places["time"]]
+        if (seconds > 0.0).all():
+            time = float(seconds.mean())
+            if np.ptp(seconds) > 0.01 * time and unit != "cps":
+                counts = counts * (time / seconds)
+                warnings = (
+                    "Counting times vary: intensities are scaled to their mean.",
+                )
+    if unit == "cps":
+        time = 1.0
+    return make_pattern(
+        angles, counts, radiation, None, name, {}, warnings, counting_time=time
+    )
 
 
-def _brml_place(route: ET.Element, pattern: str) -> int | None:
-    """Column of the view whose names fit a pattern."""
+def _brml_unit(route: ET.Element) -> str:
+    for recording in _all(route, "Recording"):
+        for unit in _all(recording, "Unit"):
+            base = unit.get("Base", "").lower().replace(" ", "")
+            if base in ("cps", "countspersecond", "counts/s", "count/s"):
+                return "cps"
+    return ""
+
+
+# Detectors of zero dimensions; others that are recorded are temperature, humidity ….
+_COUNTERS = re.compile(r"counter|detector|intensit|^counts?$|lynx|^$", re.IGNORECASE)
+
+
+def _brml_places(route: ET.Element, name: str) -> dict[str, int]:
+    """Columns of ``time``, ``2theta`` and ``counts``, from the views of a route.
+
+    Raises:
+        SourceError: If each point is a frame of a position-sensitive detector.
+    """
+    places: dict[str, int] = {}
     for view in _all(route, "RawDataView"):
         start = read_number(view.get("Start"))
-        names = " ".join(
-            [view.get("LogicName", ""), view.get("VisibleName", "")]
-            + [
-                " ".join(v for k, v in e.attrib.items() if "ogic" in k or "ame" in k)
-                for e in view.iter()
-            ]
-        )
+        length = read_number(view.get("Length", "1"))
+        if start is None or length is None or not 0.0 <= start < 1e6:
+            continue
+        place, logic = int(start), view.get("LogicName", "")
         fields = [
-            e.get("FieldName", e.get("AxisName", e.get("VisibleName", "")))
+            e.get("AxisId") or e.get("FieldName") or e.get("VisibleName") or ""
             for e in view.iter()
-            if _bare(e.tag) in ("FieldDefinitions", "AxisDefinitions", "Recording")
+            if _bare(e.tag) in ("FieldDefinitions", "AxisDefinitions")
         ]
-        for place, field in enumerate(fields):
-            if start is not None and re.search(pattern, field, re.IGNORECASE):
-                return int(start) + place
-        if start is not None and re.search(pattern, names, re.IGNORECASE):
-            return int(start)
-    return None
+        for offset, field in enumerate(fields):
+            if re.fullmatch(r"2\s*theta|twotheta", field, re.IGNORECASE):
+                places.setdefault("2theta", place + offset)
+        kind = next((v for k, v in view.attrib.items() if _bare(k) == "type"), "")
+        if logic == "MeasuredTime":
+            places["time"] = place
+        elif re.fullmatch(r"2\s*theta|twotheta", logic, re.IGNORECASE):
+            places.setdefault("2theta", place)
+        elif kind.endswith("RecordedRawDataView") or _all(view, "Recording"):
+            recorded = [e.get("LogicName", "") for e in _all(view, "Recording")]
+            if not _COUNTERS.search(recorded[0] if recorded else logic):
+                continue
+            if length > 1:
+                raise SourceError(
+                    f"{name}: each point holds {length:g} channels of a detector; "
+                    "integrate them to one scan in DIFFRAC.EVA and export .xy"
+                )
+            places.setdefault("counts", place)
+        elif logic in ("ScanCounter", "Counter0D"):
+            places.setdefault("counts", place)
+    return places
 
 
-def _read_rasx(archive: zipfile.ZipFile, member: str, name: str) -> MeasuredPattern:
-    text = _member(archive, member, name).decode("utf-8-sig", "replace")
+def _read_rasx(
+    reader: "_Reader", member: str, axes: list[str]
+) -> MeasuredPattern | None:
+    """One profile with its conditions; None, and its axis noted, if not over 2θ."""
+    name = reader.name
+    text = reader.member(member).decode("utf-8-sig", "replace")
     rows = [
         line.replace(",", " ").split() for line in text.splitlines() if line.strip()
     ]
@@ -178,32 +282,54 @@ def _read_rasx(archive: zipfile.ZipFile, member: str, name: str) -> MeasuredPatt
         table = np.array([row[:width] for row in rows], np.float64)
     except ValueError:
         raise SourceError(f"{name}: letters in the profile {member[:60]}") from None
-    folder, number = member.rsplit("/", 1)[0], re.findall(r"\d+", member)[-1:]
-    radiation = None
-    for other in archive.namelist():
-        is_near = other.startswith(f"{folder}/")
-        if is_near and re.search(r"M[a-z]*urementConditions\d*\.xml$", other, re.I):
-            if number and re.findall(r"\d+", other)[-1:] != number:
-                continue
-            radiation, axis = _rasx_conditions(_member(archive, other, name), name)
-            if axis and not re.match(r"two|2", axis, re.IGNORECASE):
-                raise SourceError(
-                    f"{name}: a scan over {axis!r}; only scans over 2θ are read"
-                )
+    folder = member.rpartition("/")[0]
+    number = re.findall(r"\d+", member)[-1:]
+    radiation, time = None, None
+    for other in reader.archive.namelist():
+        # "MesurementConditions" is how the program spells it.
+        if other.rpartition("/")[0] != folder or not re.search(
+            r"M[a-z]*urementConditions\d*\.xml$", other, re.I
+        ):
+            continue
+        if number and re.findall(r"\d+", other)[-1:] != number:
+            continue
+        root = parse_xml(reader.member(other), name)
+        axis = _rasx_axis(root)
+        if axis and not re.match(r"two|2", axis, re.IGNORECASE):
+            axes.append(axis)
+            return None
+        radiation, time = _rasx_radiation(root), _rasx_time(root)
     factor = table[:, 2] if width > 2 else 1.0
-    return make_pattern(table[:, 0], table[:, 1] * factor, radiation, None, name)
+    return make_pattern(
+        table[:, 0], table[:, 1] * factor, radiation, None, name, counting_time=time
+    )
 
 
-def _rasx_conditions(data: bytes, name: str) -> tuple[Radiation | None, str]:
-    """Radiation, and the scanned axis, of measurement conditions."""
-    root = parse_xml(data, name)
+def _word(root: ET.Element, tag: str) -> str:
+    return next((e.text or "" for e in _all(root, tag)), "").strip()
+
+
+def _rasx_axis(root: ET.Element) -> str:
     axis = next((e.get("AxisName", "") for e in _all(root, "ScanInformation")), "")
-    axis = axis or next((e.text or "" for e in _all(root, "AxisName")), "")
+    return axis or _word(root, "AxisName")
+
+
+def _rasx_time(root: ET.Element) -> float | None:
+    for scan in _all(root, "ScanInformation"):
+        return rigaku_time(
+            _word(scan, "IntensityUnit"),
+            _word(scan, "Speed"),
+            _word(scan, "SpeedUnit"),
+            _word(scan, "Step") or _word(scan, "Resolution"),
+        )
+    return None
+
+
+def _rasx_radiation(root: ET.Element) -> Radiation | None:
     first, second = _value(root, "WavelengthKalpha1"), _value(root, "WavelengthKalpha2")
-    kind = next((e.text or "" for e in _all(root, "WavelengthType")), "").lower()
-    anode = next((e.text or "" for e in _all(root, "TargetName")), "")
+    kind = _word(root, "WavelengthType").lower()
     if "beta" in kind or kind.startswith("kb"):
         beta = _value(root, "WavelengthKbeta")
-        return (None if beta is None else find_radiation(beta)), axis
+        return None if beta is None else find_radiation(beta)
     ratio = None if kind.endswith("1") else _USUAL_RATIO
-    return make_doublet(first, second, ratio, anode.strip()), axis
+    return make_doublet(first, second, ratio, _word(root, "TargetName"))

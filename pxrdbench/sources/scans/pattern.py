@@ -36,6 +36,8 @@ class MeasuredPattern:
         unit: Of that quantity in the file.
         stated: Where quantity and radiation come from, by the words "quantity" and
             "radiation": a line of the file, the format, or "assumed".
+        counting_time: Seconds for each point that the intensities stand for, 1 if they
+            are counts per second; None if the file does not tell.
     """
 
     two_theta: Float64[np.ndarray, " points"]
@@ -48,6 +50,7 @@ class MeasuredPattern:
     quantity: str = "2theta"
     unit: str = "degrees"
     stated: Mapping[str, str] = field(default_factory=dict)
+    counting_time: float | None = None
 
     def __post_init__(self) -> None:
         freeze_arrays(self)
@@ -75,6 +78,7 @@ def make_pattern(
     quantity: str = "2theta",
     unit: str = "degrees",
     stated: Mapping[str, str] | None = None,
+    counting_time: float | None = None,
 ) -> MeasuredPattern:
     """Check numbers that somebody else wrote, and make a pattern of them.
 
@@ -104,6 +108,7 @@ def make_pattern(
     return MeasuredPattern(
         angles, counts, radiation, sigma, name, metadata or {}, warnings, quantity,
         unit, stated,
+        counting_time if counting_time is not None and counting_time > 0.0 else None,
     )  # fmt: skip
 
 
@@ -188,20 +193,21 @@ def find_radiation(wavelength: float) -> Radiation | None:
     """Make a radiation of the wavelength that a file states [Å].
 
     The mean of an unresolved Kα doublet, such as 1.5418 Å, becomes its two lines;
-    anything else is the single line that the file says.
+    anything else is the single line that the file says, to its last digit: 0.7093 Å is
+    called MoKa1 and stays 0.7093 Å, of whichever table it was taken.
     """
-    for name, lines in NAMED_LINES.items():
-        doublet = Radiation(lines, name)
-        is_doublet = len(lines) == 2
-        # Means are quoted from 1.54178 to 1.5419 for copper.
-        if is_doublet and abs(wavelength / doublet.wavelength - 1.0) < 1e-4:
-            return doublet
-        if not is_doublet and abs(wavelength / doublet.wavelength - 1.0) < 3e-5:
-            return doublet
     try:
-        return Radiation.parse(float(wavelength))
+        single = Radiation.parse(float(wavelength))
     except PatternError:
         return None
+    for name, lines in NAMED_LINES.items():
+        mean = Radiation(lines, name)
+        # Means are quoted from 1.54178 to 1.5419 for copper.
+        if len(lines) == 2 and abs(wavelength / mean.wavelength - 1.0) < 1e-4:
+            return mean
+        if len(lines) == 1 and abs(wavelength / mean.wavelength - 1.0) < 3e-5:
+            return Radiation(single.lines, name)
+    return single
 
 
 def make_doublet(

@@ -17,6 +17,8 @@ from pxrdbench.errors import SourceError
 TWO_THETA = "2theta"
 INTENSITY = "intensity"
 SIGMA = "sigma"
+# Counts of the beam before the sample, and when a point was measured.
+MONITOR = "monitor"
 # Quantities that a wavelength or nothing turns into 2θ.
 CONVERTED = (TWO_THETA, "theta", "Q", "d", "s", "sin(theta)/lambda")
 
@@ -63,7 +65,11 @@ _NO_ANGLE = re.compile(
 )
 _INTENSITY = re.compile(
     r"int|count|cps|^y(?![a-z])|^i(?![a-z])|i[\s_]*\(|obs|signal|z(?:ae|ä|a)hl|impuls|"
-    r"ordinate|psd|height|yield|^lps|detector|^monitor"
+    r"ordinate|psd|height|yield|^lps|detector"
+)
+_TRANSFORMS = re.compile(r"log[\s_]*10|l[gn]|log|sqrt|square[\s_-]*root( of)?|√|\^.*")
+_MONITOR = re.compile(
+    r"^(?:monitor|mon\d?$|epoch|seconds?$|sec$|io$|i0$|i_0$|ring|temp)|current$"
 )
 _SIGMA = re.compile(r"sig|^s\.?u\.?$|esd|err|unc|^e$|std|dev|^di$|^dy$")
 _PEAKS = re.compile(
@@ -88,10 +94,14 @@ def read_quantity(name: str) -> Quantity | None:
     if not text or len(text) > 60:
         return None
     transform = _transform(text)
-    if transform and _INTENSITY.search(text):
-        return Quantity(INTENSITY, "", transform)
     if transform:
-        return None
+        # What stands within "log( … )": I, counts, y.
+        bare = _TRANSFORMS.sub(" ", text)
+        bare = re.sub(r"[()\[\]_]", " ", bare).strip()
+        is_counts = _INTENSITY.search(text) or _INTENSITY.search(bare)
+        return Quantity(INTENSITY, "", transform) if is_counts else None
+    if _MONITOR.search(text):
+        return Quantity(MONITOR)
     if _TWO_THETA.search(text):
         return Quantity(TWO_THETA, _angle_unit(text))
     if _HALF_S.search(text):
@@ -124,10 +134,10 @@ def is_of_peaks(names: list[str]) -> bool:
 
 def _transform(text: str) -> str:
     for pattern, transform in (
-        (r"\blog[\s_]*10|\blg\b|^log_?10", "log10"),
-        (r"\bln\b", "ln"),
+        (r"\blog[\s_]*10|\blg\b|^log_?10|^lg[\s_(]", "log10"),
+        (r"\bln\b|^ln[\s_(]", "ln"),
         (r"\blog\b|^log[\s_(]|_log\b", "log"),
-        (r"sqrt|square[\s_-]*root|√", "sqrt"),
+        (r"sqrt|square[\s_-]*root|√|\^\s*\(?(?:0?\.5|1/2)\)?$", "sqrt"),
     ):
         if re.search(pattern, text):
             return transform

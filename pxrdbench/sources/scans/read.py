@@ -33,6 +33,7 @@ from pxrdbench.sources.scans.pattern import (
     make_pattern,
 )
 from pxrdbench.sources.scans.pdcif import read_pdcif
+from pxrdbench.sources.scans.ranges import join_ranges
 from pxrdbench.sources.scans.vendors import read_gsas, read_ras, read_uxd
 from pxrdbench.sources.scans.xrdml import read_xrdml
 
@@ -84,7 +85,8 @@ def read_scan(
             taken for what the file says.
 
     Returns:
-        One pattern for each scan or range, at least one.
+        One pattern for each scan, at least one. Ranges that follow each other are one
+        pattern, joined by their counting times (`ranges`).
 
     Raises:
         SourceError: If it cannot be read; one sentence with what to do.
@@ -126,30 +128,30 @@ def read_scan_bytes(
     if not data.strip():
         raise SourceError(f"{name}: the file is empty")
     if data.startswith(b"RAW1.01"):
-        return read_bruker_raw(data, name)
+        return join_ranges(read_bruker_raw(data, name), name)
     for start, kind, remedy in _REFUSED:
         if data.startswith(start):
             raise SourceError(f"{name}: {kind}, which is not read; {remedy}")
     if data.startswith(b"PK\x03\x04"):
-        return read_packed(data, name)
+        return join_ranges(read_packed(data, name), name)
     head = data[:4096]
     if b"<" in head and (b"<?xml" in head or b"<xrdMeasurements" in head):
-        return read_xrdml(data, name)
+        return join_ranges(read_xrdml(data, name), name)
     text = _decode(data, name)
     if "<?xml" in text[:4096] or "<xrdMeasurements" in text[:4096]:
-        return read_xrdml(data, name)  # in UTF-16
+        return join_ranges(read_xrdml(data, name), name)  # in UTF-16
     top = text[:65536]
     if top.lstrip().startswith("*RAS_"):
-        return read_ras(text, name)
+        return join_ranges(read_ras(text, name), name)
     if "_FILEVERSION" in top or "_2THETACOUNTS" in top or suffix == ".uxd":
-        return read_uxd(text, name)
+        return join_ranges(read_uxd(text, name), name)
     if "\nBANK " in top or top.startswith("BANK "):
-        return read_gsas(text, name)
+        return join_ranges(read_gsas(text, name), name)
     if suffix == ".cif" or "\n_pd_" in top or top.lstrip().startswith("data_"):
         return read_pdcif(text, name)
     layout = find_layout(text)
     if layout is not None:
-        return layout(text, name)
+        return join_ranges(layout(text, name), name)
     given = None if radiation is None else Radiation.parse(radiation)
     return read_columns(text, name, suffix, given)
 

@@ -16,13 +16,13 @@ from pxrdbench.sources.scans.pattern import find_radiation, make_doublet
 _NUMBER = r"[-+]?(?:\d+[.,]?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 _UNIT = r"(?:nm|pm|å|angstroms?|ang|a|m|nanomet\w*|met(?:er|re)s?|kev|ev)(?![a-z0-9])"
 _WAVELENGTH = re.compile(
-    rf"(?:wave[\s_-]*length|lambda|wl)(?:[\s_-]*used|[\s_-]*mean)?\s*[\"']?\s*"
+    rf"(?:wave[\s_-]*length|lambda|λ|wl)(?:[\s_-]*used|[\s_-]*mean)?\s*[\"']?\s*"
     rf"(?:[\s(\[,_]*(?P<before>{_UNIT})[)\]\"']*)?\s*[:=,\s]?\s*[\"']?\s*"
     rf"(?P<number>{_NUMBER})\s*[\"'(\[]*\s*(?P<behind>{_UNIT})?",
     re.IGNORECASE,
 )
 _ENERGY = re.compile(
-    rf"energy[\"']?\s*(?:[(\[]?\s*(?P<before>k?ev)\s*[)\]]?)?\s*[:=,]?\s*[\"']?"
+    rf"(?:energy|\bE(?=\s*[:=]))[\"']?\s*(?:[(\[]?\s*(?P<before>k?ev)\s*[)\]]?)?\s*[:=,]?\s*[\"']?"
     rf"(?P<number>{_NUMBER})\s*(?P<behind>k?ev)?(?![a-z])",
     re.IGNORECASE,
 )

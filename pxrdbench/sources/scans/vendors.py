@@ -7,6 +7,7 @@ that the tests name); GSAS' records are described in its manual (Larson & Von Dr
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from pxrdbench.sources.scans.pattern import (
     make_pattern,
     read_number,
 )
+from pxrdbench.sources.scans.stated_radiation import find_stated_radiation
 
 # Kα2 of half the intensity of Kα1, where a file names both lines but no ratio.
 _USUAL_RATIO = 0.5
@@ -65,8 +67,27 @@ def _make_ras(
     # The third column is the factor of the attenuator at that point.
     factor = table[:, 2] if table.shape[1] > 2 else 1.0
     return make_pattern(
-        table[:, 0], table[:, 1] * factor, _ras_radiation(header), None, name, header
-    )
+        table[:, 0], table[:, 1] * factor, _ras_radiation(header), None, name, header,
+        counting_time=rigaku_time(
+            header.get("MEAS_SCAN_UNIT_Y", ""), header.get("MEAS_SCAN_SPEED", ""),
+            header.get("MEAS_SCAN_SPEED_UNIT", ""), header.get("MEAS_SCAN_STEP", ""),
+        ),
+    )  # fmt: skip
+
+
+def rigaku_time(unit: str, speed: str, speed_unit: str, step: str) -> float | None:
+    """Seconds for each point: 1 for counts per second, else of speed and step.
+
+    The speed is in degrees a minute, or seconds a step.
+    """
+    if re.search(r"cps|counts?\s*/\s*s", unit, re.IGNORECASE):
+        return 1.0
+    fast, width = read_number(speed), read_number(step)
+    if fast is None or fast <= 0.0 or not unit.lower().startswith("count"):
+        return None
+    if re.match(r"deg\w*\.?\s*/\s*min", speed_unit, re.IGNORECASE):
+        return None if width is None else 60.0 * width / fast
+    return fast if re.match(r"s(ec)?\b", speed_unit, re.IGNORECASE) else None
 
 
 def _ras_radiation(header: dict[str, str]) -> Radiation | None:
@@ -101,9 +122,13 @@ def read_uxd(text: str, name: str) -> tuple[MeasuredPattern, ...]:
             angles, counts = values[::2], values[1::2]
         else:
             angles, counts = _uxd_angles(keys, len(values), own_name), values
+        time = 1.0 if kind.endswith("CPS") else read_number(keys.get("STEPTIME"))
         result.append(
-            make_pattern(angles, counts, _uxd_radiation(keys), None, own_name, keys)
-        )
+            make_pattern(
+                angles, counts, _uxd_radiation(keys), None, own_name, keys,
+                counting_time=time,
+            )
+        )  # fmt: skip
     if not result:
         raise SourceError(f"{name}: none of its ranges is a scan over 2θ")
     return tuple(result)
@@ -170,6 +195,8 @@ def read_gsas(text: str, name: str) -> tuple[MeasuredPattern, ...]:
     """
     lines = text.splitlines()
     starts = [i for i, line in enumerate(lines) if line.startswith("BANK")]
+    # 11-BM and others write the wavelength as a comment above the first bank.
+    radiation, said = find_stated_radiation(lines[: starts[0]] if starts else [])
     result = []
     for position, start in enumerate(starts):
         words = lines[start].split()
@@ -184,7 +211,11 @@ def read_gsas(text: str, name: str) -> tuple[MeasuredPattern, ...]:
                 f"{name}: a bank of kind {' '.join([*words[4:5], kind])!r}; read are "
                 "CONST with STD, ESD, FXY or FXYE (convert time of flight first)"
             )
-        result.append(_make_bank(words, kind, lines[start + 1 : stop], name))
+        bank = _make_bank(words, kind, lines[start + 1 : stop], name)
+        if radiation is not None:
+            stated = {"quantity": "the format", "radiation": said}
+            bank = replace(bank, radiation=radiation, stated=stated)
+        result.append(bank)
     if not result:
         raise SourceError(f"{name}: no BANK line in this GSAS file")
     return tuple(result)

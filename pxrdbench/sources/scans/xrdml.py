@@ -5,6 +5,7 @@ depth and size are limited.
 """
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pyexpat import ExpatError, ParserCreate
 
 import numpy as np
@@ -52,12 +53,9 @@ def read_xrdml(data: bytes, name: str) -> tuple[MeasuredPattern, ...]:
     if len(scans) == 1:
         return (scans[0],)
     return tuple(
-        MeasuredPattern(
-            s.two_theta, s.intensity, s.radiation, None,
-            f"{name} (scan {number})", s.metadata, s.warnings, stated=s.stated,
-        )
-        for number, s in enumerate(scans, 1)
-    )  # fmt: skip
+        replace(scan, name=f"{name} (scan {number})")
+        for number, scan in enumerate(scans, 1)
+    )
 
 
 def parse_xml(data: bytes, name: str) -> ET.Element:
@@ -207,16 +205,22 @@ def _make(
     # Since version 2.0 `counts` are what the detector saw, behind the attenuator.
     if is_raw and factors is not None:
         intensity = intensity * _fitting(factors, len(intensity), name)
+    time = read_number(_text(points, "commonCountingTime"))
     times = _child(points, "countingTimes")
     if times is not None:
         seconds = _fitting(times, len(intensity), name)
         if not (seconds > 0.0).all():
             raise SourceError(f"{name}: a counting time is not above zero")
-        intensity = intensity * (seconds.mean() / seconds)
+        time = float(seconds.mean())
+        intensity = intensity * (time / seconds)
         warnings = ("Counting times vary: intensities are scaled to their mean.",)
     if isinstance(angles, tuple):
         angles = np.linspace(angles[0], angles[1], len(intensity))
-    return make_pattern(angles, intensity, radiation, None, name, metadata, warnings)
+    if counts.get("unit", "counts") == "cps":
+        time = 1.0
+    return make_pattern(
+        angles, intensity, radiation, None, name, metadata, warnings, counting_time=time
+    )
 
 
 def _fitting(element: ET.Element, count: int, name: str) -> np.ndarray:

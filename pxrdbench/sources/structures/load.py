@@ -189,7 +189,8 @@ def load_import(folder: str | Path) -> tuple[CrystalBatch, Any]:
         Crystals, and a ``pyarrow.Table`` with one row each: ``id``,
         ``space_group_given`` (0 if none), ``space_group_found``, ``structure_type`` (""
         if none was given), ``prototype``, ``formula``, ``anonymous_formula``,
-        ``disordered``, ``volume`` [Å³], ``n_sites``, ``year`` (0 if unknown) and more.
+        ``disordered``, ``volume`` [Å³], ``n_sites``, ``year`` (0 if unknown),
+        ``mineral`` ("" if unnamed) and more.
 
     Raises:
         SourceError: If the folder holds no finished import, or its table is damaged.

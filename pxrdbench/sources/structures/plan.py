@@ -25,6 +25,8 @@ from pxrdbench.sources.structures.entry import CifTask, RowTask
 KINDS = ("icsd", "cod", "mp", "amcsd", "cif")
 # Files of one part: some 15 s of work that a kill can cost.
 PART_ENTRIES = 500
+# Raised when parts get other columns: those of before are read anew.
+PART_SCHEMA = 2
 # A file larger than this may hold many crystals: it is cut into tasks of some blocks,
 # so that the time limit holds for these and not for the file.
 _LARGE_BYTES = 500_000
@@ -79,7 +81,7 @@ def plan_import(
         planned = _table_tasks(path, symprec)
     else:
         planned = _cif_tasks(path, symprec)
-    reader = json.dumps([symprec, *reader_versions().items()])
+    reader = json.dumps([PART_SCHEMA, symprec, *reader_versions().items()])
     parts = []
     while some := list(islice(planned, part_entries)):
         digest = hashlib.sha256(reader.encode())

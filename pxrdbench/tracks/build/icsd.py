@@ -25,13 +25,15 @@ from typing import Any
 import numpy as np
 
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
-from pxrdbench.errors import CrystalError, PatternError, SplitError
+from pxrdbench.errors import SplitError
+from pxrdbench.sources.labels.type_names import choose_type
 from pxrdbench.sources.structures.load import load_import, load_import_record
 from pxrdbench.tracks.assignment import PART_SHARES, deal_by_hash
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
 from pxrdbench.tracks.load import LABELS
 from pxrdbench.tracks.public_form import make_public_form, write_public_form
 from pxrdbench.tracks.store import (
+    ATTRIBUTIONS,
     GRID,
     MARGIN,
     RADIATION,
@@ -41,11 +43,12 @@ from pxrdbench.tracks.store import (
     assignment_digest,
     count_parts,
     find_distances,
-    freeze_peaks,
     freeze_sizes,
+    freeze_sound_peaks,
     package_versions,
     track_digest,
     write_columns,
+    write_crystals,
 )
 
 KINDS = ("random", "structure-type")
@@ -56,19 +59,6 @@ _DESCRIPTIONS = {
     "random": "entries dealt one by one by a keyed hash of their names: most types "
     "that are asked about were learnt",
 }
-_ATTRIBUTIONS = {
-    "icsd": (
-        "ICSD, FIZ Karlsruhe: Zagorac et al. (2019), J. Appl. Cryst. 52, 918, "
-        "doi:10.1107/S160057671900997X",
-    ),
-    "cod": (
-        "Crystallography Open Database: Grazulis et al. (2012), Nucleic Acids Res. 40, "
-        "D420, doi:10.1093/nar/gkr900",
-    ),
-}
-# Simulated at once: bounds the memory, and lets progress be told.
-_CHUNK = 500
-
 Progress = Callable[[int, int], None]
 
 
@@ -95,12 +85,14 @@ def build_icsd_tracks(
     columns, rows, left_out = _label_entries(table.to_pydict())
     if not len(rows):
         raise SplitError(f"no entry of {folder} has a space group; nothing to build")
-    peaks, sound, failures = _freeze_sound(crystals, rows, progress)
+    peaks, sound, failures = freeze_sound_peaks(crystals, rows, progress)
     left_out.update(failures)
     columns = {name: [values[i] for i in sound] for name, values in columns.items()}
     columns["crystallite_size_nm"] = freeze_sizes(columns["id"]).tolist()
+    held = take_crystals(crystals, rows[sound])
     return [
-        _write_track(out, kind, columns, peaks, left_out, imported) for kind in KINDS
+        _write_track(out, kind, columns, (held, peaks), left_out, imported)
+        for kind in KINDS
     ]
 
 
@@ -145,70 +137,16 @@ _COLUMNS = (
 )
 
 
-def choose_type(given: str | None, prototype: str | None, name: str) -> tuple[str, str]:
-    """Name what stays together, and where the name is from.
-
-    Example:
-        >>> choose_type("rutile#TiO2", "A2B_tP6_136_f_a", "9")
-        ('rutile#TiO2', 'given')
-        >>> choose_type("", "A2B_tP6_136_f_a", "9")
-        ('A2B_tP6_136_f_a', 'prototype')
-        >>> choose_type("", "", "9")
-        ('entry 9', 'entry')
-    """
-    if given:
-        return given, "given"
-    if prototype:
-        return prototype, "prototype"
-    return f"entry {name}", "entry"
-
-
-def _freeze_sound(
-    crystals: CrystalBatch, rows: np.ndarray, progress: Progress | None
-) -> tuple[FrozenPeaks, list[int], "Counter[str]"]:
-    """Freeze the peaks of all crystals that can be simulated.
-
-    Returns:
-        The peak lists, which of the rows they belong to, and why others have none.
-    """
-    lists: list[FrozenPeaks] = []
-    sound: list[int] = []
-    failures: Counter[str] = Counter()
-    for start in range(0, len(rows), _CHUNK):
-        wanted = list(range(start, min(start + _CHUNK, len(rows))))
-        while wanted:
-            try:
-                lists.append(freeze_peaks(take_crystals(crystals, rows[wanted])))
-                sound += wanted
-                break
-            except (PatternError, CrystalError) as error:
-                if error.index is None:
-                    raise
-                del wanted[error.index]
-                failures[_reason(error)] += 1
-        if progress is not None:
-            progress(min(start + _CHUNK, len(rows)), len(rows))
-    if not lists:
-        raise SplitError("no crystal of the import can be simulated")
-    return FrozenPeaks.join(lists), sound, failures
-
-
-def _reason(error: PatternError | CrystalError) -> str:
-    """Say in general why a crystal has no pattern."""
-    if isinstance(error, CrystalError):
-        return "the crystal cannot be simulated"
-    return "too many reflections" if "over " in str(error) else "no reflection"
-
-
 def _write_track(
     out: Path,
     kind: str,
     labelled: Columns,
-    peaks: FrozenPeaks,
+    made: tuple[CrystalBatch, FrozenPeaks],
     left_out: Mapping[str, int],
     imported: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Deal the entries, and write the files of one track."""
+    crystals, peaks = made
     name = f"{imported['kind']}/{kind}"
     key = f"pxrdbench {name} 1"
     decides = labelled["structure_type" if kind == "structure-type" else "id"]
@@ -227,7 +165,7 @@ def _write_track(
         "description": f"Crystals of an import ({imported['kind']}), "
         f"{_DESCRIPTIONS[kind]}. Built where the licence is held.",
         "licence": RESTRICTED_LICENCE if is_restricted else "as the source's",
-        "attributions": list(_ATTRIBUTIONS.get(str(imported["kind"]), ())),
+        "attributions": list(ATTRIBUTIONS.get(str(imported["kind"]), ())),
         "key": key,
         "shares": dict(PART_SHARES),
         "labels": list(LABELS),
@@ -257,6 +195,7 @@ def _write_track(
         for stream, values in lists.to_streams().items()
     }
     np.savez(folder / "peaks.npz", allow_pickle=False, **streams)
+    write_crystals(crystals, folder)
     write_public_form(make_public_form(columns, record), folder)
     # The record comes last: a folder without it is no track.
     write_record(record, folder)

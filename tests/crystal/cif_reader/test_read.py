@@ -2,8 +2,10 @@
 
 import codecs
 
+import gemmi
 import numpy as np
 import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
 
 from pxrdbench.crystal.cif_reader.elements import (
     find_charge,
@@ -14,6 +16,7 @@ from pxrdbench.crystal.cif_reader.read import read_block
 from pxrdbench.crystal.cif_reader.settings import parse_operation, read_symbol
 from pxrdbench.crystal.cif_reader.text import CifTags, decode_text
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
+from pxrdbench.crystal.symmetry.symbols import derive_monoclinic
 from pxrdbench.errors import CrystalError
 from pxrdbench.sources.cif.fields import find_symbol_group, read_fields
 
@@ -186,6 +189,62 @@ def test_symbols_have_the_origins_and_axes_that_they_leave_open():
         ("P 2/m", (5, 6, 7, 90, 90, 100), 1), ("nonsense", CUBIC, 0),
     ]:  # fmt: skip
         assert len(read_symbol(symbol, cell).settings) == count, symbol
+
+
+OBLIQUE_B = (5.0, 6.0, 7.0, 90.0, 100.0, 90.0)
+OBLIQUE_C = (5.0, 6.0, 7.0, 90.0, 90.0, 100.0)
+
+
+def test_derived_monoclinic_operations_are_those_of_gemmis_table():
+    """Those with the origin at the inversion, or where the table puts it."""
+    same = 0
+    for group in gemmi.spacegroup_table():
+        if 3 <= group.number <= 15:
+            wanted = {op.triplet() for op in group.operations()}
+            found = [{op.triplet() for op in o} for o in derive_monoclinic(group.hm)]
+            assert wanted in found, group.hm
+            same += 1
+    assert same > 100
+
+
+@pytest.mark.parametrize(
+    ("symbol", "cell", "number"),
+    [
+        ("C2/a", OBLIQUE_B, 12), ("C2/a", OBLIQUE_C, 13), ("C 1 2/a 1", OBLIQUE_B, 12),
+        ("C2(1)/a", OBLIQUE_B, 12), ("C2_1/c", OBLIQUE_B, 15), ("B2/b", OBLIQUE_C, 15),
+        ("B2_1/d", OBLIQUE_B, 14), ("F2/d", OBLIQUE_B, 15), ("F2/m", OBLIQUE_B, 12),
+        ("I2/b", OBLIQUE_C, 15), ("B2/b", OBLIQUE_B, 0), ("B21/d", OBLIQUE_C, 0),
+    ],
+)  # fmt: skip
+def test_monoclinic_symbols_of_any_cell(symbol, cell, number):
+    named = read_symbol(symbol, cell)
+    assert [setting.number for setting in named.settings] == [number] * bool(number)
+
+
+def test_a_cell_of_c2a_is_that_of_c2m_moved_by_a_quarter():
+    rows = ("Fe1 .11 .05 .3 1", "O1 .25 .25 .8 1")
+    moved = ("Fe1 .36 .30 .3 1", "O1 .5 .5 .8 1")
+    one, two = (
+        read_block(block(*r, group=g).replace("_beta 90", "_beta 97")).crystal
+        for r, g in ((moved, "C2/m"), (rows, "C 1 2/a 1"))
+    )
+    assert (one.space_group, two.space_group) == (12, 12)
+    assert StructureMatcher(scale=False).fit(one.to_pymatgen(), two.to_pymatgen())
+
+
+def test_a_symbol_of_group_1_with_a_centring_has_its_other_half():
+    rows = ("Fe1 .1 .2 .3 1", "O1 .7 .1 .4 1", "S1 .3 .45 .8 1")
+    plain, centred = (
+        read_block(block(*rows, group=group).replace("_beta 90", "_beta 97")).crystal
+        for group in ("P 1", "C 1")
+    )
+    assert (plain.space_group, centred.space_group) == (1, 1)
+    assert plain.volume == pytest.approx(2.0 * centred.volume)
+
+
+def test_a_question_mark_is_no_group():
+    read = read_block(block("Fe1 0 0 0 1", "O1 .5 .5 .5 1", group="?"))
+    assert read.failure.startswith("the space group is not understood: the file has ?")
 
 
 def test_what_a_block_says_of_itself():

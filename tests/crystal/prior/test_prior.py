@@ -207,7 +207,7 @@ def test_frequencies(small):
 
 
 def test_unknown_and_damaged_files(tmp_path, small):
-    with pytest.raises(PriorError, match="shipped are open-145, open-v0"):
+    with pytest.raises(PriorError, match="shipped are minerals, open-145, open-v0"):
         load_prior("closed-v0")
     with pytest.raises(PriorError, match="no such prior"):
         Prior.load(tmp_path / "none.npz")
@@ -232,7 +232,7 @@ def test_unknown_and_damaged_files(tmp_path, small):
 
 
 def test_shipped_prior(open_v0):
-    assert available_priors() == ("open-145", "open-v0")
+    assert available_priors() == ("minerals", "open-145", "open-v0")
     assert open_v0.name == "open-v0"
     assert not open_v0.restricted
     assert open_v0.min_crystals == 20
@@ -268,3 +268,17 @@ def test_shipped_icsd_counts(open_v0, test_data):
     table = pandas.read_csv(test_data / "stats/sg_frequency.csv")
     column = table.set_index("space_group")["icsd_filtered_info_2025_v3"]
     assert open_v0.icsd_crystals[1:].tolist() == column.loc[1:230].tolist()
+
+
+def test_minerals_weigh_one_each():
+    """Named entries of AMCSD as the wheel larixite carries it: 1,697 minerals."""
+    minerals = load_prior("minerals")
+    assert not minerals.restricted
+    assert "American Mineralogist" in minerals.source
+    assert int(minerals.n_crystals.sum()) == 1694
+    shares = dict(
+        zip(minerals.space_groups, minerals.space_group_probability, strict=True)
+    )
+    assert max(shares, key=shares.get) == 62 and min(minerals.n_crystals) >= 1
+    drawn = draw_crystals(minerals, 5, 0, 200)
+    assert set(drawn.space_group.tolist()) <= set(minerals.space_groups)

@@ -381,28 +381,22 @@ def test_class_lists():
 def test_only_the_statistics_part_may_be_learnt_from(tmp_path):
     for name, message in (
         ("track:open/structure-type/test", "there to judge"),
-        ("track:open/structure-type/statistics", "give --data"),
         ("shards", "is no source"),
     ):
         with pytest.raises(ModelError, match=message):
             open_real_crystals(name, None, None, 0)
 
 
-@pytest.mark.data
-def test_real_crystals_have_the_patterns_of_their_track(test_data, monkeypatch):
+def test_real_crystals_have_the_patterns_of_their_track(monkeypatch):
     """The source renders crystals of ``dev`` to what the track froze."""
     from pxrdbench.tracks import crystals as track_crystals
+    from pxrdbench.tracks.load import load_table
 
     part = load_track("open/structure-type", "dev")
-    ids = list(part.ids[:4])
-
-    class Rows(dict):
-        def to_pylist(self):
-            return ids
-
-    monkeypatch.setattr(track_crystals, "load_table", lambda *_: {"id": Rows()})
+    some = load_table("open/structure-type", "dev").slice(0, 4)
+    monkeypatch.setattr(track_crystals, "load_table", lambda *_: some)
     source, about = open_real_crystals(
-        "track:open/structure-type/statistics", test_data, None, 3
+        "track:open/structure-type/statistics", None, None, 3
     )
     order = [part.ids.index(name) for name in source.ids]
     assert about["restricted"] is False

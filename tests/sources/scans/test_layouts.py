@@ -162,6 +162,8 @@ def test_names_of_columns(name, quantity):
         (["wavelength (nm): 0.154060"], 1.5406),
         (["Wavelength = 154.06 pm"], 1.5406),
         (["# energy = 12.0 keV"], 1.0332017),
+        (["# E = 12.0 keV"], 1.0332017),
+        (["# λ = 0.4133 Å"], 0.4133),
         (["# Energy (eV): 12000"], 1.0332017),
         (["# Wavelength unit = 1.0 Angstrom", "# X-ray energy = 12.4 keV"], None),
         (["# sample: Co Ka doped, 10.5 wt%"], None),
@@ -179,6 +181,87 @@ def test_one_parser_of_radiation(lines, wavelength):
     else:
         assert found.wavelength == pytest.approx(wavelength, rel=1e-5)
         assert line
+
+
+# Kinds of public reports; a pattern of 41 points, 10 to 12 degrees, counts 10 to 400.
+TEN = np.round(np.linspace(10.0, 12.0, 41), 4)
+ROUGH = np.round(10.0 + 390.0 * np.exp(-(((TEN - 11.0) / 0.1) ** 2)))
+Q_NM = 40.0 * np.pi * np.sin(np.radians(TEN / 2.0)) / WAVELENGTH
+
+
+def columns(*values, by=","):
+    rows = zip(*values, strict=True)
+    return "\n".join(
+        by.join(v if isinstance(v, str) else f"{v:.6f}" for v in row) for row in rows
+    )
+
+
+WITH_BLANKS = [f"{int(c) + 1000:,}".replace(",", " ") for c in ROUGH]
+SPEC = "#S 1 ascan {axis} 10 12 40 1\n#N 4\n#L {axis}  Epoch  Monitor  {last}\n"
+SPEC_ROWS = columns(TEN, TEN * 7, TEN * 0 + 1e5, ROUGH, by=" ")
+WITH_HEADER = f"# wavelength: {WAVELENGTH}\n"
+REPORTED = {
+    "log(I)": ("2theta,ln(I)\n" + columns(TEN, np.log(ROUGH)), "2theta"),
+    "lg": ("2theta;lg(I)\n" + columns(TEN, np.log10(ROUGH), by=";"), "2theta"),
+    "root": ("2θ (°),√I\n" + columns(TEN, np.sqrt(ROUGH)), "2theta"),
+    "power": ("2theta,I^0.5\n" + columns(TEN, np.sqrt(ROUGH)), "2theta"),
+    "units below": (
+        WITH_HEADER + "q,intensity\nnm^-1,counts\n" + columns(Q_NM, ROUGH), "Q"
+    ),
+    "radians below": (
+        "2theta,intensity\nrad,counts\n" + columns(np.radians(TEN), ROUGH), "2theta"
+    ),
+    "a line of the unit": (
+        WITH_HEADER + "# unit q_A^-1\n# columns: q_A^-1 I\n"
+        + columns(Q_NM / 10.0, ROUGH, by=" "), "Q"
+    ),
+    "SPEC": (SPEC.format(axis="tth", last="Detector") + SPEC_ROWS, "2theta"),
+    "SPEC, a counter of any name": (
+        SPEC.format(axis="tth", last="cyber8c") + SPEC_ROWS, "2theta"
+    ),
+    "observed last": (
+        "2theta,Icalc,Iobs\n" + columns(TEN, ROUGH + 3.0, ROUGH), "2theta"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPORTED)
+def test_kinds_of_reports_are_read_rightly(case):
+    text, quantity = REPORTED[case]
+    (scan,) = read_scan_bytes(text.encode(), "a.dat")
+    assert scan.quantity == quantity
+    assert scan.two_theta == pytest.approx(TEN, abs=1e-3)
+    assert scan.intensity == pytest.approx(ROUGH, rel=1e-3)
+
+
+def test_thousands_behind_a_blank_are_one_number():
+    text = "2theta;counts\n" + columns(TEN, WITH_BLANKS, by=";")
+    for blank in (" ", "\u202f", "'"):
+        (scan,) = read_scan_bytes(text.replace(" ", blank).encode(), "a.csv")
+        assert scan.intensity == pytest.approx(ROUGH + 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2theta,log(I)\n" + columns(TEN, np.log10(ROUGH)), "unknown base"),
+        (SPEC.format(axis="th", last="Detector") + SPEC_ROWS, "a rocking curve"),
+        ("2theta,sampleA,sampleB\n" + columns(TEN, ROUGH, ROUGH),
+         "any of the columns sampleA, sampleB"),
+        ("2theta_A,I_A,2theta_B,I_B\n" + columns(TEN, ROUGH, TEN + 1, ROUGH),
+         "two columns of angles"),
+    ],
+)  # fmt: skip
+def test_kinds_of_reports_are_refused(text, message):
+    with pytest.raises(SourceError, match=message):
+        read_scan_bytes(text.encode(), "a.csv")
+
+
+def test_a_wavelength_above_the_first_bank_of_gsas():
+    text = "# Calibrated wavelength = 0.4592\n" + LAYOUTS["a.gsas"]
+    (scan,) = read_scan_bytes(text.encode(), "a.fxye")
+    assert scan.radiation.wavelength == 0.4592
+    assert "0.4592" in scan.stated["radiation"]
 
 
 COUNTS_ONLY = [5, 7, 11, 50, 20, 8, 6, 5, 4, 4, 9]
@@ -230,43 +313,182 @@ def pack(members):
     return stream.getvalue()
 
 
-BRML = """<?xml version="1.0"?><RawData><FixedInformation><Instrument>
-<WaveLengthAlpha1 Value="1.5406"/><WaveLengthAlpha2 Value="1.54439"/>
-<WaveLengthRatio Value="0.5"/><TubeMaterial>Cu</TubeMaterial></Instrument>
-</FixedInformation><DataRoutes><DataRoute>{rows}</DataRoute></DataRoutes></RawData>"""
-RASX = """<?xml version="1.0"?><M><HardwareConfigurations><XrayGenerator>
+# As DIFFRAC.MEASUREMENT and SmartLab Studio write them: columns are named by views; the
+# fifth and sixth are no counts.
+BRML = """<?xml version="1.0" encoding="utf-8"?>
+<RawData xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
+<FixedInformation><Instrument><PrimaryTracks><TrackInfo><MountedOptics>
+<InfoData xsi:type="MountedTubeInfoData"><Tube><TubeMaterial>Cu</TubeMaterial>
+<WaveLengthAlpha1 Unit="A" Value="1.5406"/><WaveLengthAlpha2 Unit="A" Value="1.54439"/>
+<WaveLengthBeta Unit="A" Value="1.39222"/><WaveLengthRatio Value="0.5"/></Tube>
+</InfoData>
+</MountedOptics></TrackInfo></PrimaryTracks></Instrument></FixedInformation>
+<DataRoutes><DataRoute RouteFlag="Measured"><ScanInformation VisibleName="Coupled">
+<ScanAxes><ScanAxisInfo AxisId="{axis}"/></ScanAxes></ScanInformation>{rows}<DataViews>
+<RawDataView xsi:type="FixedRawDataView" Start="0" Length="1" LogicName="MeasuredTime"/>
+<RawDataView xsi:type="FixedRawDataView" Start="1" Length="1"
+ LogicName="AbsorptionFactor"/>
+<RawDataView xsi:type="VaryingRawDataView" Start="2" Length="2"><Varying>
+<FieldDefinitions FieldName="Theta" AxisId="Theta"/>
+<FieldDefinitions FieldName="TwoTheta" AxisId="TwoTheta"/></Varying></RawDataView>
+<RawDataView xsi:type="RecordedRawDataView" Start="4" Length="1">
+<Recording LogicName="modeActualTemp"><Unit Base="Celsius"/></Recording></RawDataView>
+<RawDataView xsi:type="RecordedRawDataView" Start="6" Length="{length}">
+<Recording LogicName="ScanCounter"><Unit Prefix="None" Base="{unit}"/></Recording>
+</RawDataView></DataViews></DataRoute>
+<DataRoute RouteFlag="Processed"><Datum>1,1,1,2,3,4,9</Datum></DataRoute></DataRoutes>
+</RawData>"""
+RASX = """<?xml version="1.0"?><MeasurementConditions><HWConfigurations><XrayGenerator>
 <TargetName>Cu</TargetName><WavelengthKalpha1>1.540593</WavelengthKalpha1>
-<WavelengthKalpha2>1.544414</WavelengthKalpha2></XrayGenerator></HardwareConfigurations>
-<ScanInformation AxisName="TwoThetaTheta"/></M>"""
+<WavelengthKalpha2>1.544414</WavelengthKalpha2></XrayGenerator></HWConfigurations>
+<ScanInformation><AxisName>{axis}</AxisName><IntensityUnit>{unit}</IntensityUnit>
+<PositionUnit>deg</PositionUnit><Speed>{speed}</Speed><SpeedUnit>deg/min</SpeedUnit>
+<Start>10</Start><Step>0.1</Step><Stop>11</Stop></ScanInformation>
+</MeasurementConditions>"""
+
+
+def brml(first=10.0, time=1.0, axis="TwoTheta", length=1, unit="Counts", still=False):
+    rows = "".join(
+        f"<Datum>{time},{8.3 if i == 3 else 1},{5 + 0.05 * i},"
+        f"{first if still else first + 0.1 * i},25.{i},0.5,{time * c}</Datum>"
+        for i, c in enumerate(COUNTS_ONLY)
+    )
+    return BRML.format(rows=rows, axis=axis, length=length, unit=unit)
+
+
+def rasx(first=10.0, time=1.0, axis="TwoThetaTheta", unit="counts"):
+    profile = "".join(
+        f"{first + 0.1 * i:.4f}\t{time * c}\t1\n" for i, c in enumerate(COUNTS_ONLY)
+    )
+    return profile, RASX.format(axis=axis, unit=unit, speed=6.0 / time)
+
+
+def pack_rasx(*parts):
+    members = {"root.xml": "<Root/>"}
+    for i, (profile, conditions) in enumerate(parts):
+        members[f"Data{i}/Profile{i}.txt"] = "\ufeff" + profile
+        members[f"Data{i}/MesurementConditions{i}.xml"] = conditions
+    return pack(members)
+
+
+def pack_brml(*parts):
+    members = {"Experiment0/DataContainer.xml": "<DataContainer/>"}
+    # In the order in which a program may write them, not in that of their numbers.
+    for i in reversed(range(len(parts))):
+        members[f"Experiment0/RawData{i}.xml"] = parts[i]
+    return pack(members)
 
 
 def test_brml_and_rasx_are_read_in_place():
-    rows = "".join(
-        f"<Datum>1,1,{10 + 0.1 * i},{5 + 0.05 * i},{c}</Datum>"
-        for i, c in enumerate(COUNTS_ONLY)
-    )
-    data = pack({"Experiment0/RawData0.xml": BRML.format(rows=rows)})
-    (scan,) = read_scan_bytes(data, "a.brml")
+    (scan,) = read_scan_bytes(pack_brml(brml()), "a.brml")
     assert scan.two_theta == pytest.approx(np.linspace(10.0, 11.0, 11))
     assert scan.intensity.tolist() == COUNTS_ONLY
     assert scan.radiation.wavelength == pytest.approx(1.5418633)
-    profile = "".join(f"{10 + 0.1 * i}\t{c}\t1\n" for i, c in enumerate(COUNTS_ONLY))
-    data = pack({"Data0/Profile0.txt": profile,
-                 "Data0/MesurementConditions0.xml": RASX})  # fmt: skip
-    (scan,) = read_scan_bytes(data, "a.rasx")
+    assert scan.counting_time == 1.0
+    (scan,) = read_scan_bytes(pack_rasx(rasx()), "a.rasx")
+    assert scan.two_theta == pytest.approx(np.linspace(10.0, 11.0, 11))
     assert scan.intensity.tolist() == COUNTS_ONLY
     assert scan.radiation.name == "CuKa"
+    assert scan.counting_time == pytest.approx(1.0)
+
+
+def test_scans_of_the_same_angles_stay_scans_in_the_order_of_their_numbers():
+    parts = [brml(time=t) for t in range(1, 13)]
+    scans = read_scan_bytes(pack_brml(*parts), "a.brml")
+    assert [scan.counting_time for scan in scans] == list(range(1, 13))
+    assert scans[1].name == "a.brml (scan 2)"
+
+
+@pytest.mark.parametrize(
+    ("data", "suffix"),
+    [
+        (pack_brml(brml(), brml(11.1, 4.0), brml(12.2, 10.0)), "brml"),
+        (pack_rasx(rasx(), rasx(11.1, 4.0), rasx(12.2, 10.0)), "rasx"),
+    ],
+)
+def test_ranges_are_joined_by_their_counting_times(data, suffix):
+    (scan,) = read_scan_bytes(data, f"a.{suffix}")
+    assert scan.two_theta == pytest.approx(np.linspace(10.0, 13.2, 33))
+    assert scan.intensity == pytest.approx(np.tile(COUNTS_ONLY, 3))
+    assert any("joined by their counting times" in w for w in scan.warnings)
+
+
+def uxd(*ranges, kind="COUNTS"):
+    parts = ["_FILEVERSION=2", "_WL1=1.5406", "_ANODE='Cu'"]
+    for start, time, counts in ranges:
+        parts += ["_DRIVE='COUPLED'", f"_START={start}", "_STEPSIZE=0.1"]
+        parts += [f"_STEPTIME={time}"] if time else []
+        parts += [f"_{kind}", " ".join(str(c) for c in counts)]
+    return "\n".join([*parts, ""]).encode()
+
+
+def test_ranges_of_text_formats_are_joined_or_refused():
+    twice = [2 * c for c in COUNTS_ONLY]
+    (scan,) = read_scan_bytes(uxd((10, 1, COUNTS_ONLY), (11, 2, twice)), "a.uxd")
+    # The second begins where the first ends: that point is there once.
+    assert scan.two_theta == pytest.approx(np.linspace(10.0, 12.0, 21))
+    assert scan.intensity.tolist() == [*COUNTS_ONLY, *COUNTS_ONLY[1:]]
+    rates = uxd((10, None, COUNTS_ONLY), (11.1, None, COUNTS_ONLY), kind="CPS")
+    assert len(read_scan_bytes(rates, "a.uxd")) == 1
+    with pytest.raises(SourceError, match="no counting time"):
+        data = uxd((10, None, COUNTS_ONLY), (11.1, None, COUNTS_ONLY))
+        read_scan_bytes(data, "a.uxd")
+    with pytest.raises(SourceError, match="whether these are counts"):
+        # Called counts, and yet on one scale as they are.
+        data = uxd((10, 1, [50] * 20), (12.0, 10, [51] * 20))
+        read_scan_bytes(data, "a.uxd")
+    again = uxd((10, None, COUNTS_ONLY), (10, None, twice))
+    assert len(read_scan_bytes(again, "a.uxd")) == 2
+    bank = (
+        LAYOUTS["a.gsas"]
+        + "\n"
+        + LAYOUTS["a.gsas"]
+        .split("\n", 1)[1]
+        .replace("BANK 1", "BANK 2")
+        .replace("\n10", "\n12")
+        .replace("\n1100", "\n1300")
+    )
+    with pytest.raises(SourceError, match="no counting time"):
+        read_scan_bytes(bank.encode(), "a.gsas")
+
+
+def test_what_is_no_scan_over_2theta_is_named():
+    with pytest.raises(SourceError, match=r"scanned axes: Theta"):
+        read_scan_bytes(pack_brml(brml(axis="Theta", still=True)), "a.brml")
+    with pytest.raises(SourceError, match=r"scanned axes: Omega"):
+        read_scan_bytes(pack_rasx(rasx(axis="Omega")), "a.rasx")
+    with pytest.raises(SourceError, match="1280 channels of a detector"):
+        read_scan_bytes(pack_brml(brml(length=1280)), "a.brml")
 
 
 def test_an_archive_can_do_no_harm():
     bomb = '<!DOCTYPE x [<!ENTITY a "b">]>'
-    data = pack({"Experiment0/RawData0.xml": bomb + BRML.format(rows="")})
     with pytest.raises(SourceError, match="document type"):
-        read_scan_bytes(data, "a.brml")
+        read_scan_bytes(pack({"Experiment0/RawData0.xml": bomb + brml()}), "a.brml")
     with pytest.raises(SourceError, match="a workbook"):
         read_scan_bytes(pack({"xl/workbook.xml": ""}), "a.xlsx")
     with pytest.raises(SourceError, match="neither Bruker"):
         read_scan_bytes(pack({"../../a.txt": "10 5"}), "a.zip")
+    # Nothing is unpacked to a disk, so a path leads nowhere.
+    (scan,) = read_scan_bytes(pack({"../../../etc/RawData0.xml": brml()}), "a.brml")
+    assert len(scan) == 11
+    for name, part in (("RawData0.xml", b"<"), ("Data0/Profile0.txt", b"1 ")):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, part * (70_000_000 // len(part)))
+        assert len(stream.getvalue()) < 200_000
+        with pytest.raises(SourceError, match="larger than 64 MB"):
+            read_scan_bytes(stream.getvalue(), "bomb.brml")
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive, pytest.warns(UserWarning):
+        archive.writestr("RawData0.xml", brml())
+        archive.writestr("RawData0.xml", brml(20.0))
+    with pytest.raises(SourceError, match="there twice"):
+        read_scan_bytes(stream.getvalue(), "a.brml")
+    data = bytearray(pack_brml(brml()))
+    data[data.index(b"<TubeMaterial>") + 3] ^= 1
+    with pytest.raises(SourceError, match="cannot be read"):
+        read_scan_bytes(bytes(data), "a.brml")
 
 
 if __name__ == "__main__":

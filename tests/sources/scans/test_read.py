@@ -43,11 +43,8 @@ BY_HAND = {
     "xylib/BT86.raw": [(2374, 3.0, 40.0003, CU_BRUKER, 187, 269)],
     "xylib/Cu3Au-1.raw": [(3901, 22.0, 100.0, CU_BRUKER, 48, 11)],
     "xylib/Cu3Au-2.raw": [(3901, 22.0, 100.0, CU_BRUKER, 73, 19)],
-    "xylib/format1.raw": [
-        (101, 10.0, 20.0, CU_BRUKER, 10, 9),
-        (26, 30.0, 35.0, CU_BRUKER, 6, 5),
-        (51, 40.0, 45.0, CU_BRUKER, 4, 7),
-    ],
+    # Ranges of 101, 26 and 51 points, with 0.1, 0.2 and 0.1 s a step.
+    "xylib/format1.raw": [(178, 10.0, 45.0, CU_BRUKER, 10, 7)],
     "powdR/D5000_1.RAW": [
         (3651, 2.0, 75.0, ((1.78897, 2 / 3), (1.79285, 1 / 3)), 2230, 89)
     ],
@@ -210,6 +207,22 @@ def test_a_pattern_knows_its_radiation_or_says_that_it_does_not(header, radiatio
     assert (None if found is None else found.name) == radiation
 
 
+@pytest.mark.parametrize(
+    ("stated", "lines", "name"),
+    [
+        ("0.7093", ((0.7093, 1.0),), "MoKa1"),
+        ("1.54056", ((1.54056, 1.0),), "CuKa1"),
+        ("1.5406", ((1.5406, 1.0),), "CuKa1"),
+        ("0.71073", Radiation.parse("MoKa").lines, "MoKa"),
+        ("0.7094", ((0.7094, 1.0),), "0.7094 Å"),
+    ],
+)
+def test_a_stated_wavelength_stays_as_it_is_stated(stated, lines, name):
+    data = f"# Wavelength: {stated} A\n{xy_text(ANGLES, COUNTS)}".encode()
+    found = read_scan_bytes(data, "a.xy")[0].radiation
+    assert (found.lines, found.name) == (lines, name)
+
+
 XRDML = """<?xml version="1.0" encoding="UTF-8"?>{doctype}
 <xrdMeasurements xmlns="http://www.xrdml.com/XRDMeasurement/{version}"
 status="Completed">
@@ -311,7 +324,7 @@ def test_uxd_of_two_ranges_and_without_angles():
         "_FILEVERSION=2\n_WL_UNIT='A'\n_WL1=0.709300\n_ANODE='Mo'\n; (Range 1)\n"
         "_DRIVE='COUPLED'\n_STEPSIZE=0.5\n_START=10\n_COUNTS\n 1 2 3\n 4 5\n"
         "_DRIVE='THETA'\n_START=10\n_COUNTS\n1 2 3\n"
-        "_DRIVE='COUPLED'\n_START=20\n_2THETACPS\n20 1.5\n21 2.5\n22 3.5\n"
+        "_DRIVE='COUPLED'\n_START=10\n_2THETACPS\n10 1.5\n11 2.5\n12 3.5\n"
     )
     first, second = read_scan_bytes(text.encode(), "a.uxd")
     assert first.two_theta.tolist() == [10.0, 10.5, 11.0, 11.5, 12.0]
