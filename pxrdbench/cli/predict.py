@@ -62,7 +62,7 @@ def predict(
     prior: Annotated[
         Optional[str],
         typer.Option(
-            help="How frequent groups are: icsd, open, uniform, or a file (.csv, .json)"
+            help="How frequent groups are: icsd, minerals, open, uniform, or a file."
         ),
     ] = None,
     max_volume: Annotated[

@@ -90,8 +90,8 @@ def predict(
             groups that cannot place them, are less likely.
         crystal_system: Of the crystal, where it's known.
         exclude: Groups (numbers or symbols) and crystal systems that it's not.
-        prior: How frequent groups are: "icsd", "open", "uniform", a file, or 231
-            weights.
+        prior: How frequent groups are: "icsd", "minerals", "open", "uniform", a
+            file, or 231 weights.
         max_volume: Largest volume of a primitive cell [Å³].
 
     Raises:

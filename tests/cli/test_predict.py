@@ -97,7 +97,7 @@ def test_a_page_and_what_is_known(folder, tmp_path):
     assert result.exit_code == 0, result.output
     assert "<canvas" in out.read_text()
     result = run(folder, scan, "--json", "--formula", "CaCO3", "--exclude", "cubic")
-    assert json.loads(result.stdout)["prior"] == "icsd"
+    assert json.loads(result.stdout)["prior"] == "minerals"
     for wrong, told in (
         (["--cell", "1 2"], "six numbers"),
         (["--formula", "Xx2"], "no element Xx"),
