@@ -7,6 +7,7 @@ PxrdbenchError
 ├── SourceError       a file of crystals or measurements that cannot be read
 ├── RecipeError       a recipe that this version cannot reproduce
 ├── ShardError        a shard or manifest that is damaged or does not belong
+│   └── StoreError    a disk, cache, network or store that fails; the shards may be well
 ├── SplitError        an unknown track or part
 ├── ModelError        an unknown model, or a checkpoint that does not fit
 ├── EvaluationError   predictions that do not belong to a track
@@ -59,6 +60,14 @@ class RecipeError(PxrdbenchError):
 
 class ShardError(PxrdbenchError):
     """A shard or manifest that is damaged or does not belong."""
+
+
+class StoreError(ShardError):
+    """A disk, cache, network or store that fails; the shards may be well.
+
+    What is met is the machine, not the data: nothing is left out for it, nothing is to
+    be deleted, and the same call works again once the cause is gone.
+    """
 
 
 class SplitError(PxrdbenchError):

@@ -32,15 +32,39 @@ def bench(
         Optional[Path],
         typer.Option(help="Keep the numbers (JSON), and a picture beside them (SVG)."),
     ] = None,
+    index: Annotated[
+        bool, typer.Option("--index", help="Time the indexer beside mlindex's instead.")
+    ] = False,
+    interpreter: Annotated[
+        Optional[str],
+        typer.Option(help="With --index: a Python that has mlindex; else this one."),
+    ] = None,
 ) -> None:
     """Time the simulator against pymatgen and others, interleaved, in CPU time."""
     if context.invoked_subcommand is not None:
         refuse_idle(
             context,
-            ["crystals", "corpus", "measurement", "workers", "out"],
+            [
+                "crystals",
+                "corpus",
+                "measurement",
+                "workers",
+                "out",
+                "index",
+                "interpreter",
+            ],
             f"before {context.invoked_subcommand}, which has options of its own",
         )
+    elif index:
+        refuse_idle(
+            context,
+            ["corpus", "measurement", "workers"],
+            "with --index: it takes crystals of open/structure-type, one core, no "
+            "measurement",
+        )
+        _bench_index(crystals, interpreter, out)
     else:
+        refuse_idle(context, ["interpreter"], "without --index")
         _bench(crystals, corpus, measurement, workers, out)
 
 
@@ -135,6 +159,48 @@ def _bench(
         _print_workers(result["workers"])
     if out is not None:
         _write(result, out)
+
+
+def _bench_index(crystals: int, interpreter: str | None, out: Path | None) -> None:
+    from pxrdbench.speed.indexing import benchmark_indexing
+
+    _check(None, out)
+    with live_line("bench --index") as line:
+        line("compiling kernels …")
+        result = benchmark_indexing(
+            crystals,
+            interpreter=interpreter,
+            on_progress=lambda done, total: line(
+                f"{done} of {total} patterns by both programs", done / total
+            ),
+        )
+    table = make_table(
+        f"{result['patterns']} clean patterns of {result['track']} "
+        f"({', '.join(result['systems'])}), the same {result['lines']} lines",
+        ("", "cell first", "among five", "CPU ms, median", "mean"),
+    )
+    for name, row in result["programs"].items():
+        version = f" {result['mlindex_version']}" if name == "mlindex" else ""
+        table.add_row(
+            name + version,
+            f"{100 * row['first']:.1f} %",
+            f"{100 * row['five']:.1f} %",
+            f"{1e3 * row['cpu_seconds_median']:,.1f}",
+            f"{1e3 * row['cpu_seconds_mean']:,.1f}",
+        )
+    console.print(table)
+    times = result["times_faster"]
+    console.print(
+        f"ours is {times['median']:,.0f} times faster (median of patterns; "
+        f"{times['of_sums']:,.0f} of sums); first by ours alone "
+        f"{result['only_pxrdbench']}, by mlindex alone {result['only_mlindex']}; "
+        f"right is a {result['rule']}"
+    )
+    if result["mlindex_errors"]:
+        console.print(f"mlindex raised an error {result['mlindex_errors']} times")
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        console.print(f"written: {out}")
 
 
 def _check(corpus: Path | None, out: Path | None) -> None:

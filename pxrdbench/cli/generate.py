@@ -57,6 +57,13 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
             if progress.phase == "waiting":
                 full = "for the consumer" if progress.workers else "for workers"
                 text += f"  waiting {full}"
+            if progress.consumer is not None:
+                reads = progress.consumer
+                text += (
+                    f"  learnt {reads.samples:,} ({reads.per_second:,.0f}/s), "
+                    f"producers wait {100 * progress.waited:.0f} %, trainer "
+                    f"{100 * reads.waited:.0f} %"
+                )
             left, fraction = progress.seconds_left, None
             if left is not None:
                 text += f"  {format_seconds(left)} left ({progress.limit})"

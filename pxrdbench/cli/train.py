@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     )
     from pxrdbench.learning.training.experiments import Experiment
 
+# Who starts the trainer first waits so long for a set of shards to appear [s].
+PATIENCE = 60.0
+
 
 def train(
     context: typer.Context,
@@ -131,6 +134,8 @@ def train(
 
     request = TrainRequest(**given(context))
     config = request.to_config()
+    if config.shards is not None:
+        config = replace(config, patience=PATIENCE)
     if request.experiment is not None:
         config = _announce(config, request.preset or "", request.experiment)
     _say_where_it_begins(config)
@@ -239,7 +244,15 @@ def run_train(config: "TrainConfig") -> "TrainReport":
     with live_line("train") as line:
         line("compiling kernels, drawing held-out patterns …")
 
+        told = ""
+
         def show(progress: "TrainProgress") -> None:
+            nonlocal told
+            if progress.note not in ("", told):
+                console.print(progress.note)
+            told = progress.note
+            if not progress.patterns_seen:
+                return
             line(
                 f"{progress.patterns_seen:,} patterns  "
                 f"{progress.patterns_per_second:,.0f}/s  loss {progress.loss:.3f}  "
@@ -256,6 +269,13 @@ def run_train(config: "TrainConfig") -> "TrainReport":
         f"{100 * report.waited:.1f} % of the time waiting for data; one core makes "
         f"{report.made_per_core_second:,.0f} patterns/s"
     )
+    if report.explanation:
+        console.print(f"{report.explanation[0].upper()}{report.explanation[1:]}.")
+    if report.acknowledged:
+        console.print(
+            f"{report.acknowledged:,} samples given free; {report.patterns_seen:,} "
+            "learnt"
+        )
     console.print(f"held-out accuracy: {accuracy_text(report.accuracy)}")
     if report.is_interrupted:
         console.print("Stopped early; the same command with --resume goes on.")

@@ -11,6 +11,10 @@ from pxrdbench.frozen import freeze_arrays
 
 __all__ = ["PeakBatch", "Radiation", "TwoThetaGrid"]
 
+# Six times the finest scans of synchrotrons (0.001 degrees). A file that says more
+# would have memory taken for patterns that nobody has.
+MOST_POINTS = 1_000_000
+
 
 @dataclass(frozen=True)
 class TwoThetaGrid:
@@ -35,6 +39,11 @@ class TwoThetaGrid:
         if self.points < 2:
             raise PatternError(
                 f"a grid has {self.points} points; at least 2 are needed"
+            )
+        if self.points > MOST_POINTS or self.points != int(self.points):
+            raise PatternError(
+                f"a grid has {self.points} points; whole numbers up to "
+                f"{MOST_POINTS:,} can be"
             )
 
     @property

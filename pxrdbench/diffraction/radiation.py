@@ -25,6 +25,9 @@ _CU_KA1 = 1.5406
 # (Hölzer et al. 1997, table III; Scofield 1974, Phys. Rev. A 9, 1041).
 _WEIGHTS = (2 / 3, 1 / 3)
 
+# Emission profiles of fundamental parameters have up to 12; each is simulated.
+MOST_LINES = 64
+
 _WITH_UNIT = re.compile(r"\s*([-+.\d]+(?:e[-+]?\d+)?)\s*(keV|Å|A|angstrom)?\s*", re.I)
 
 
@@ -61,6 +64,10 @@ class Radiation:
     name: str = ""
 
     def __post_init__(self) -> None:
+        if len(self.lines) > MOST_LINES:
+            raise PatternError(
+                f"a radiation of {len(self.lines):,} lines; at most {MOST_LINES} can be"
+            )
         for wavelength, weight in self.lines:
             # From hard synchrotron radiation (120 keV) to vanadium L edges.
             if not 0.1 <= wavelength <= 25.0 or not weight > 0.0:

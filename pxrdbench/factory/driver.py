@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from pxrdbench.dataset.shards.manifest import ShardSpan
+from pxrdbench.dataset.shards.meter import Meter, MeterReading
 from pxrdbench.dataset.shards.shard import ShardProgress
 from pxrdbench.dataset.storage.store import is_disk_full
 from pxrdbench.errors import ShardError
@@ -105,6 +106,7 @@ class Run:
         publisher: Who lists what the crew brings; nobody if the crew does it itself.
         log: What happened, for later.
         is_rolling: Whether to wait for room rather than end when there is none.
+        meter: Told how this side stands, for whoever reads meanwhile.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Run:
         publisher: Publisher | None = None,
         log: RunLog | None = None,
         is_rolling: bool = False,
+        meter: Meter | None = None,
     ) -> None:
         self.samples_new = 0
         self.seconds = 0.0
@@ -127,6 +130,9 @@ class Run:
         self._publisher = publisher
         self._log = log or RunLog()
         self._is_rolling = is_rolling
+        self._stream = meter
+        self._waited_seconds = 0.0
+        self._no_room = False
         self._tasks: list[Task] = []
         self._idle: list[Any] = []
         self._shard_seconds = 0.0
@@ -153,10 +159,17 @@ class Run:
             self._hand_out()
             if self._is_over():
                 break
+            before = self.seconds
             self._collect()
             self.seconds = time.monotonic() - self._started
+            self._count_waiting(self.seconds - before)
             self._report()
         return self._stopped_by or "samples"
+
+    def _count_waiting(self, seconds: float) -> None:
+        """Count the time of workers that have nothing to do for want of room."""
+        if self._stopped_by is None and self._no_room and self._crew.workers:
+            self._waited_seconds += seconds * len(self._idle) / self._crew.workers
 
     def _is_over(self) -> bool:
         if not self._tasks:
@@ -206,6 +219,7 @@ class Run:
             span = self._plan.next_span()
             room = self._plan.room_for(span) if span else 0
             too_late = self._shard_seconds > self._seconds_left() + _GRACE
+            self._no_room = span is not None and not room
             if span is None or not room or too_late:
                 self._pause_or_end(span, room)
                 return
@@ -339,6 +353,22 @@ class Run:
             seconds=self.seconds,
             total_seconds=self._total_seconds,
             is_rolling=self._is_rolling,
+            waited_seconds=self._waited_seconds,
+            consumer=None if self._stream is None else self._stream.other.last,
         )
+        if self._stream is not None:
+            self._stream.say(self._reading(progress))
         self._log.progress(progress)
         self._tell(progress)
+
+    def _reading(self, progress: GenerateProgress) -> MeterReading:
+        """This side of a stream, for whoever reads it."""
+        return MeterReading(
+            phase="waiting" if self._no_room and self._is_rolling else progress.phase,
+            samples=self._plan.samples,
+            per_second=self.samples_new / max(self.seconds, 1e-9),
+            waited=progress.waited,
+            bytes=progress.bytes,
+            max_bytes=progress.max_bytes,
+            seconds=self.seconds,
+        )

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from pxrdbench.dataset.shards.meter import MeterReading
 from pxrdbench.factory.limits import format_size
 from pxrdbench.factory.plan import ShardPlan
 
@@ -37,6 +38,8 @@ class GenerateProgress:
         total_seconds: Time that the run has; None for no end.
         retired: Shards that a consumer has read and the run has deleted.
         is_rolling: Whether a full folder is waited for rather than an end.
+        waited_seconds: Time that workers stood still for want of room.
+        consumer: How the set's consumer stands, where it has one that told.
     """
 
     phase: Phase
@@ -53,6 +56,13 @@ class GenerateProgress:
     total_seconds: float | None = None
     retired: int = 0
     is_rolling: bool = False
+    waited_seconds: float = 0.0
+    consumer: MeterReading | None = None
+
+    @property
+    def waited(self) -> float:
+        """Share of the time that workers stood still for want of room, 0-1."""
+        return self.waited_seconds / self.seconds if self.seconds > 0.0 else 0.0
 
     @property
     def samples_per_second_per_core(self) -> float:

@@ -90,7 +90,9 @@ class Publisher:
                 )
                 if not record.retired:
                     # Offsets of a file that is gone are of no use to anybody.
-                    retired = replace(record, retired=True, block_offset=())
+                    retired = replace(
+                        record, retired=True, block_offset=(), block_crc32=()
+                    )
                     self._store.write(f"{shard}.json", retired.to_json().encode())
                 self._store.remove(f"{shard}.tar")
                 done.append(record)

@@ -14,6 +14,12 @@ from types import FrameType
 
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.manifest import BLOCK_SAMPLES, Manifest
+from pxrdbench.dataset.shards.meter import (
+    PRODUCER_FILE,
+    Meter,
+    MeterReading,
+    consumer_file,
+)
 from pxrdbench.dataset.shards.own_prior import keep_prior
 from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling
 from pxrdbench.dataset.shards.shard import draw_block
@@ -167,36 +173,50 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     )
     run: Run | None = None
     stopped_by: Limit = "interrupted"
-    try:
-        plan.expect(_warm_up(config.recipe))
-        with (
-            RaySession(workers, config.address, dashboard=config.dashboard) as session,
-            RayCrew(
-                session, config.recipe, store, manifest.block_samples, config.workers
-            ) as crew,
-            _Signals() as signals,
-        ):
-            run = Run(
-                crew,
-                plan,
-                total_seconds=config.seconds,
-                tell=tell,
-                publisher=publisher,
-                log=log,
-                is_rolling=bool(config.rolling),
-            )
-            stopped_by = run.work(lambda: signals.asked)
-            workers = crew.workers
-    except KeyboardInterrupt:
-        stopped_by = "interrupted"
-    except BaseException as error:
-        log.note("ended", error=str(error))
-        raise
-    finally:
-        store.sweep()
+    other = consumer_file(config.rolling) if config.rolling else ""
+    # A set that does not roll is in the end as if nobody had watched.
+    meter = Meter(store, PRODUCER_FILE, other, stays=bool(config.rolling))
+    meter.say(MeterReading("starting", samples=plan.samples, bytes=plan.bytes))
+    with meter:
+        try:
+            plan.expect(_warm_up(config.recipe))
+            with (
+                RaySession(
+                    workers, config.address, dashboard=config.dashboard
+                ) as session,
+                RayCrew(
+                    session,
+                    config.recipe,
+                    store,
+                    manifest.block_samples,
+                    config.workers,
+                ) as crew,
+                _Signals() as signals,
+            ):
+                run = Run(
+                    crew,
+                    plan,
+                    total_seconds=config.seconds,
+                    tell=tell,
+                    publisher=publisher,
+                    log=log,
+                    is_rolling=bool(config.rolling),
+                    meter=meter,
+                )
+                stopped_by = run.work(lambda: signals.asked)
+                workers = crew.workers
+        except KeyboardInterrupt:
+            stopped_by = "interrupted"
+        except BaseException as error:
+            log.note("ended", error=str(error))
+            meter.end(str(error))
+            raise
+        finally:
+            store.sweep()
+        if stopped_by == "samples":
+            _write_end(store, plan)
+        meter.end(explain_end(str(config.out), plan, stopped_by))
     report = _make_report(config, plan, stopped_by, run, workers)
-    if stopped_by == "samples":
-        _write_end(store, plan)
     log.note(
         "ended",
         stopped_by=stopped_by,

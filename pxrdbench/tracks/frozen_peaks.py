@@ -25,10 +25,16 @@ from jaxtyping import Int64, UInt8, UInt16, UInt32
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.errors import PatternError, SplitError
 from pxrdbench.frozen import freeze_arrays
+from pxrdbench.outside import check_array, guard
 
 POSITION_STEPS = 100_000  # a degree
 INTENSITY_STEPS = 5000  # from zero to the square root of the strongest
 INTENSITY_FLOOR = 1e-5  # of the strongest; weaker peaks are left out
+# Limits of one stream: memory of the decompressor (preset 6 takes 9 MB), bytes, and
+# how often it may grow (honest streams by 2 to 4 times, equal counts by some hundreds).
+_MOST_LZMA = 64 * 2**20
+_MOST_STREAM = 2**31
+_MOST_GROWTH = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,20 +139,32 @@ class FrozenPeaks:
         Raises:
             SplitError: If a stream is damaged or the streams do not belong together.
         """
-        steps = inflate(streams["position"], np.dtype("<u4"))
-        code = inflate(streams["code"], np.dtype("<u2"))
-        peak_count = inflate(streams["peak_count"], np.dtype("<u4"))
-        total = int(peak_count.sum())
+        with guard(SplitError, "a frozen peak list is damaged"):
+            steps = inflate(streams["position"], np.dtype("<u4"))
+            code = inflate(streams["code"], np.dtype("<u2"))
+            peak_count = inflate(streams["peak_count"], np.dtype("<u4"))
+            wavelength = check_array("wavelength", streams["wavelength"], "f", ())
+        total = int(peak_count.sum(dtype=np.int64))
         if not len(steps) == len(code) == total:
             raise SplitError(
                 f"{len(steps)} positions, {len(code)} intensities and counts that add "
                 f"up to {total} do not make peak lists"
             )
+        position = np.cumsum(steps, dtype=np.uint32)
+        # Bounds of what a grid can hold, and of wavelengths (see `radiation`).
+        if total and (
+            position.max() > 180 * POSITION_STEPS
+            or code.max() > INTENSITY_STEPS
+            or not peak_count.all()
+        ):
+            raise SplitError("a frozen peak list has peaks that cannot be")
+        if not 0.1 <= wavelength <= 25.0:
+            raise SplitError(f"a frozen peak list has the wavelength {wavelength} Å")
         return cls(
-            position=np.cumsum(steps, dtype=np.uint32),
+            position=position,
             code=code,
             peak_count=peak_count,
-            wavelength=float(streams["wavelength"]),
+            wavelength=float(wavelength),
         )
 
     def to_bytes(self) -> bytes:
@@ -168,11 +186,17 @@ def inflate(stream: np.ndarray, dtype: "np.dtype[Any]") -> np.ndarray:
     """Undo `deflate`.
 
     Raises:
-        SplitError: If the stream is damaged.
+        SplitError: If the stream is damaged, or would be far larger than it is.
     """
-    try:
-        planes = np.frombuffer(lzma.decompress(stream.tobytes()), np.uint8)
-        planes = planes.reshape(dtype.itemsize, -1)
-    except (lzma.LZMAError, ValueError) as error:
-        raise SplitError(f"a frozen stream is damaged: {error}") from error
+    with guard(SplitError, "a frozen stream is damaged"):
+        check_array("a stream", stream, "u", (None,))
+        packed = stream.tobytes()
+        # Unpacked with bounds: LZMA can say a gigabyte in a few kilobytes, and ask for
+        # as much memory as it likes.
+        reader = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_MOST_LZMA)
+        most = min(_MOST_STREAM, _MOST_GROWTH * len(packed) + 2**20)
+        content = reader.decompress(packed, max_length=most)
+        if not reader.eof or reader.unused_data:
+            raise ValueError(f"a stream does not end within {most:,} bytes")
+        planes = np.frombuffer(content, np.uint8).reshape(dtype.itemsize, -1)
     return np.ascontiguousarray(planes.T).view(dtype).reshape(-1).astype(dtype.type)

@@ -28,6 +28,7 @@ import numpy as np
 from pxrdbench.crystal.structure import CrystalBatch, take_crystals
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import SplitError
+from pxrdbench.outside import check_array, guard, read_arrays, read_strict_json
 from pxrdbench.tracks.assignment import PART_SHARES, deal_types, total_variation
 from pxrdbench.tracks.frozen_peaks import FrozenPeaks
 from pxrdbench.tracks.packed_crystals import unpack_crystals
@@ -71,6 +72,10 @@ AFLOW_TRACK = "aflow/prototypes"
 LABELS = ("given", "found", "ordered")
 
 _INSIDE = "*/track.json"
+# Largest record and largest file of arrays of a track: patterns of all RRUFF take 1 GB.
+_MOST_RECORD = 16 * 2**20
+_MOST_BYTES = 4 * 2**30
+_MOST_ROWS = 20_000_000
 
 # Kind in the record of a track whose patterns were measured.
 MEASURED = "measured"
@@ -158,9 +163,8 @@ def load_record(track: str | Path) -> dict[str, Any]:
     Raises:
         SplitError: If there is no such track.
     """
-    text = (track_folder(track) / "track.json").read_text("utf-8")
-    record: dict[str, Any] = json.loads(text)
-    return record
+    path = track_folder(track) / "track.json"
+    return read_strict_json(path, SplitError, _MOST_RECORD)
 
 
 def split_digest(track: str | Path) -> str:
@@ -198,15 +202,14 @@ def load_table(track: str | Path, part: str | None = None) -> Any:
 def _read_table(track: str | Path) -> Any:
     """Read all rows, those of a derived track out of two files."""
     import pyarrow.compute
-    import pyarrow.parquet
 
     folder, record = track_folder(track), load_record(track)
     if "base" not in record:
-        return pyarrow.parquet.read_table(folder / "table.parquet")
-    base = pyarrow.parquet.read_table(
+        return _read_parquet(folder / "table.parquet")
+    base = _read_parquet(
         track_folder(check_track_name(record["base"])) / "table.parquet"
     )
-    own = pyarrow.parquet.read_table(folder / "parts.parquet")
+    own = _read_parquet(folder / "parts.parquet")
     if own.num_rows != base.num_rows:
         raise SplitError(
             f"{record['name']} deals {own.num_rows} rows, but {record['base']} has "
@@ -221,6 +224,21 @@ def _read_table(track: str | Path) -> Any:
             base = base.append_column(own.field(name), own[name])
     # A crystal that the rule says nothing about is in no part.
     return base.filter(pyarrow.compute.is_valid(base["part"])).combine_chunks()
+
+
+def _read_parquet(path: Path) -> Any:
+    """Read a table whose own words about its size are believed only within bounds."""
+    import pyarrow.parquet
+
+    with guard(SplitError, f"{path} is damaged"), path.open("rb") as handle:
+        file = pyarrow.parquet.ParquetFile(handle)
+        about = file.metadata
+        size = sum(
+            about.row_group(i).total_byte_size for i in range(file.num_row_groups)
+        )
+        if about.num_rows > _MOST_ROWS or size > _MOST_BYTES:
+            raise ValueError(f"it would have {about.num_rows:,} rows, {size:,} bytes")
+        return file.read()
 
 
 def load_track(track: str | Path, part: str = "test", labels: str = "given") -> Part:
@@ -256,24 +274,34 @@ def _load_track(track: str | Path, part: str, labels: str, _changed: int) -> Par
     if record.get("kind") == MEASURED:
         return _load_measured(track, part, table, record)
     ids = table["id"].to_pylist()
-    sizes = table["crystallite_size_nm"].to_numpy().astype(np.float64)
+    with guard(SplitError, f"the table of {record['name']} is damaged"):
+        sizes = table["crystallite_size_nm"].to_numpy().astype(np.float64)
     if part in record["frozen_parts"]:
         peaks = load_frozen_peaks(track, part)
     else:
         peaks, sizes = freeze_peaks(load_crystals(track, ids)), freeze_sizes(ids)
     digest = str(record["digest"])
+    if len(peaks.peak_count) != table.num_rows:
+        raise SplitError(
+            f"{record['name']} {part} has {table.num_rows} crystals and "
+            f"{len(peaks.peak_count)} peak lists"
+        )
     if labels != "given":
         table, rows = _choose_labels(table, record, labels)
         peaks, sizes = peaks.take(rows), sizes[rows]
         digest = f"{digest}:{labels}"
     grid = record["grid"]
+    with guard(SplitError, f"the table of {record['name']} is damaged"):
+        groups = table["space_group"].to_numpy()
+        check_array("space_group", groups, "iu", (len(table),), 1, 230)
+        check_array("crystallite_size_nm", sizes, "f", (len(table),), 1e-3, 1e6)
     return TrackPart(
         name=record["name"],
         part=part,
         version=int(record["version"]),
         digest=digest,
         ids=tuple(table["id"].to_pylist()),
-        space_group=table["space_group"].to_numpy().astype(np.int16),
+        space_group=groups.astype(np.int16),
         structure_type=tuple(table["structure_type"].to_pylist()),
         crystallite_size_nm=sizes,
         peaks=peaks.to_peaks(),
@@ -307,11 +335,15 @@ def _load_measured(
     track: str | Path, part: str, table: Any, record: dict[str, Any]
 ) -> MeasuredPart:
     """Read the patterns of a part that were measured."""
-    with np.load(track_folder(track) / "patterns.npz", allow_pickle=False) as arrays:
-        if part not in arrays.files:
+    path, grid = track_folder(track) / "patterns.npz", record["grid"]
+    with guard(SplitError, f"{path} is damaged"):
+        arrays = read_arrays(path, _MOST_BYTES)
+        if part not in arrays:
             raise SplitError(f"{record['name']} holds no patterns of part {part!r}")
-        steps, packed = arrays[part], arrays[f"{part}.mask"]
-    grid = record["grid"]
+        rows, points = table.num_rows, int(grid["points"])
+        steps = check_array(part, arrays[part], "u", (rows, points))
+        name = f"{part}.mask"
+        packed = check_array(name, arrays[name], "u", (rows, -(-points // 8)))
     return MeasuredPart(
         name=record["name"],
         part=part,
@@ -434,14 +466,21 @@ def _gather_peaks(track: str | Path) -> tuple[FrozenPeaks, dict[str, int]]:
 
 def _names_of_more(folder: Path, base: str) -> list[str]:
     """Name the crystals whose peaks a derived track adds: rows of the other's table."""
-    with np.load(folder / "peaks.npz", allow_pickle=False) as arrays:
-        rows = arrays["more.row"]
+    path = folder / "peaks.npz"
+    with guard(SplitError, f"{path} is damaged"):
+        rows = check_array(
+            "more.row", read_arrays(path, _MOST_BYTES)["more.row"], "iu", (None,), 0
+        )
     return [str(name) for name in load_table(base)["id"].take(rows).to_pylist()]
 
 
 def _read_peaks(path: Path, part: str) -> FrozenPeaks:
-    with np.load(path, allow_pickle=False) as arrays:
-        names = [name for name in arrays.files if name.startswith(f"{part}.")]
+    with guard(SplitError, f"{path} is damaged"):
+        arrays = read_arrays(path, _MOST_BYTES)
         return FrozenPeaks.from_streams(
-            {name.removeprefix(f"{part}."): arrays[name] for name in names}
+            {
+                name.removeprefix(f"{part}."): array
+                for name, array in arrays.items()
+                if name.startswith(f"{part}.")
+            }
         )

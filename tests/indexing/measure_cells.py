@@ -3,7 +3,8 @@
     python tests/indexing/measure_cells.py clean [--part dev] [--count 400] [--seed 1]
     python tests/indexing/measure_cells.py perturbed [--error 0.02] [--zero 0.1] ...
     python tests/indexing/measure_cells.py rruff [--rest]
-    python tests/indexing/measure_cells.py mlindex --interpreter PYTHON [--count 30]
+
+Beside mlindex: `pxrdbench bench --index`.
 
 A cell is right where a unimodular mapping takes it onto the primitive lattice of the
 crystal within 0.5 % and 0.5 degrees (`lattices.same_lattice`; RRUFF: 1 % and 1 degree,
@@ -16,10 +17,6 @@ True cells of ``open/structure-type`` are those of spglib at the first of sympre
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -224,67 +221,9 @@ def measure(cases, tolerance, **options):
         print("not first:", *failure)
 
 
-def compare(cases, interpreter, lattices):
-    """Ours and mlindex on the same 20 lines: rate found and CPU time."""
-    cases = [case for case in cases if case[3] is not None and len(case[3]) >= 5]
-    with tempfile.TemporaryDirectory() as folder:
-        lists, answers = Path(folder) / "lists.json", Path(folder) / "answers.json"
-        q = [[float(v) for v in case[3].inverse_d2[:20]] for case in cases]
-        lists.write_text(json.dumps(q))
-        worker = Path(__file__).with_name("mlindex_worker.py")
-        command = [interpreter, str(worker), str(lists), str(answers)]
-        if lattices:
-            command.append(lattices)
-        subprocess.run(command, check=True)
-        theirs = json.loads(answers.read_text())
-    score = {"ours": [], "mlindex": []}
-    spent = {"ours": [], "mlindex": []}
-    for (_, _, true, lines), answer in zip(cases, theirs, strict=True):
-        short = LineList(
-            lines.two_theta[:20],
-            lines.two_theta_error[:20],
-            lines.intensity[:20],
-            lines.fwhm[:20],
-            lines.significance[:20],
-            lines.wavelength,
-            lines.two_theta_range,
-        )
-        find_cells(short)
-        start = time.process_time()
-        cells = find_cells(short)
-        spent["ours"].append(time.process_time() - start)
-        spent["mlindex"].append(answer["seconds"])
-        score["ours"].append(
-            next(
-                (i for i, c in enumerate(cells) if same_lattice(true, c.primitive)), 99
-            )
-        )
-        rank = 99
-        for i, (lattice, _, cell) in enumerate(answer["cells"]):
-            try:
-                if same_lattice(true, primitive_cell(cell, lattice)):
-                    rank = i
-                    break
-            except ValueError:
-                continue
-        score["mlindex"].append(rank)
-    for who in ("ours", "mlindex"):
-        r, t = np.array(score[who]), np.array(spent[who])
-        print(
-            f"{who:8s} n {len(r)}  first {100 * np.mean(r < 1):.1f}  five "
-            f"{100 * np.mean(r < 5):.1f}  twenty {100 * np.mean(r < 20):.1f}  "
-            f"CPU s median {np.median(t):.4f} mean {t.mean():.4f}"
-        )
-    ratio = np.array(spent["mlindex"]) / np.array(spent["ours"])
-    print(
-        f"times faster: median {np.median(ratio):.0f}, of means "
-        f"{np.mean(spent['mlindex']) / np.mean(spent['ours']):.0f}"
-    )
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["clean", "perturbed", "rruff", "mlindex"])
+    parser.add_argument("what", choices=["clean", "perturbed", "rruff"])
     parser.add_argument("--part", default="dev")
     parser.add_argument("--count", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
@@ -293,9 +232,7 @@ def main():
     parser.add_argument("--foreign", type=int, default=2)
     parser.add_argument("--missing", type=float, default=0.1)
     parser.add_argument("--rest", action="store_true")
-    parser.add_argument("--interpreter", default=sys.executable)
     parser.add_argument("--systems", default="")
-    parser.add_argument("--lattices", default="")
     choice = parser.parse_args()
     if choice.what == "rruff":
         measure(rruff_lists(choice.rest), (0.01, 1.0))
@@ -306,7 +243,7 @@ def main():
         cases = (case for case in cases if case[0] in wanted)
     if choice.what == "clean":
         measure(cases, (0.005, 0.5))
-    elif choice.what == "perturbed":
+    else:
         rng = np.random.default_rng(choice.seed)
         numbers = (choice.error, choice.zero, choice.foreign, choice.missing)
         worse = (
@@ -314,8 +251,6 @@ def main():
             for s, n, t, x in cases
         )
         measure(worse, (0.005, 0.5))
-    else:
-        compare(list(cases), choice.interpreter, choice.lattices)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32
 
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
-from pxrdbench.files import parse_strict_json, read_strict_json
+from pxrdbench.outside import parse_strict_json, read_strict_json
 
 METADATA_KEY = "pxrdbench"
 Scaling = Literal["maximum", "square root", "sum", "standard"]

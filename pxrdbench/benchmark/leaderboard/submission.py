@@ -27,7 +27,8 @@ from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
 from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import Outcome, score
 from pxrdbench.errors import EvaluationError, SplitError
-from pxrdbench.files import read_strict_json, write_atomically
+from pxrdbench.files import write_atomically
+from pxrdbench.outside import read_strict_json
 from pxrdbench.tracks.load import (
     Part,
     available_tracks,

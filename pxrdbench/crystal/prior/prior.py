@@ -13,25 +13,24 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO
-from zipfile import BadZipFile
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int, Int32, Int64
 
+from pxrdbench.crystal.prior.checks import MOST_BYTES, check_prior
 from pxrdbench.crystal.prior.statistics import Gatherer, cut_batches, select_groups
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.errors import PriorError
 from pxrdbench.files import write_atomically
 from pxrdbench.frozen import freeze_arrays
+from pxrdbench.outside import guard, parse_strict_json, read_arrays
 
 # Raised when arrays change their meaning: an older file is then refused.
 SCHEMA_VERSION = 1
 # How far apart two processors may come, in roundings of one operation.
 _ROUNDINGS = 64
 FREQUENCIES = ("fitted", "icsd", "uniform")
-# What numpy, zipfile and json raise for a damaged file.
-_DAMAGES = (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile)
 _PRIORS = Path(__file__).with_name("priors")
 
 
@@ -236,10 +235,11 @@ class Prior:
         Raises:
             PriorError: If it is no prior of this version.
         """
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            header = json.loads(arrays.pop("header").tobytes())
+        with guard(PriorError, f"{place} is no prior"):
+            arrays: dict[str, Any] = dict(read_arrays(file, MOST_BYTES))
+            header = parse_strict_json(
+                arrays.pop("header").tobytes(), f"the header of {place}", PriorError
+            )
             version = header.pop("schema_version")
             if version != SCHEMA_VERSION:
                 raise PriorError(
@@ -248,11 +248,9 @@ class Prior:
                 )
             if "smoothing" in header:
                 header["smoothing"] = Smoothing(**header["smoothing"])
-            return cls(**header, **arrays)
-        except _DAMAGES as error:
-            if isinstance(error, PriorError):
-                raise
-            raise PriorError(f"{place} is no prior: {error}") from error
+            prior = cls(**header, **arrays)
+            check_prior(prior)
+            return prior
 
 
 def available_priors() -> tuple[str, ...]:

@@ -16,26 +16,46 @@ samples are still those of the recipe and can be drawn from it.
 """
 
 import builtins
+import itertools
 import json
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError
+from pxrdbench.outside import guard, one_line, parse_strict_json, read_model, take
 
-LAYOUT_VERSION = 1
+# 2: records hold a checksum of each block. Sets of layout 1 are read without.
+LAYOUT_VERSION = 2
+READABLE_LAYOUTS = (1, 2)
 DATASET_FILE = "dataset.json"
 # Blocks cost a reader 7-36 microseconds a sample, single samples 170-350; above
 # 256 nothing is gained (measured for these peak lists).
 BLOCK_SAMPLES = 256
+# Largest block and largest shard: what a file says is believed only within bounds.
+MOST_BLOCK_SAMPLES = 65_536
+MOST_SHARD_SAMPLES = 2**31
+
+# Whole numbers of files: sizes and samples that a float still tells apart.
+MOST_COUNT = 2**53
+Count = Annotated[int, Ge(0), Le(MOST_COUNT)]
+
+_RECORD_NAME = re.compile(r"shard-\d{6,12}\.json", re.ASCII)
+
+
+class ShardWarning(UserWarning):
+    """Samples that a set should hold are not there."""
 
 
 @dataclass(frozen=True)
@@ -98,48 +118,79 @@ class ShardRecord:
         block_offset: Position of each block in the tar, and of its end [bytes].
         made_with: Versions and processor that decide the last bits of a float.
         retired: Whether the tar has been deleted after its consumer had read it.
+        block_crc32: Checksum of each block as it stands in the tar; none in sets of
+            layout 1.
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
     name: str
-    index: int
-    first: int
-    samples: int
-    bytes: int
+    index: Count
+    first: Count
+    samples: Annotated[int, Ge(1), Le(MOST_COUNT)]
+    bytes: Count
     sha256: str
     recipe: str
-    space_group_counts: Mapping[int, int]
-    rejections: Mapping[str, int]
-    block_offset: tuple[int, ...]
+    space_group_counts: Mapping[int, Count]
+    rejections: Mapping[str, Count]
+    block_offset: tuple[Count, ...]
     made_with: Mapping[str, str]
     retired: bool = False
+    block_crc32: tuple[Count, ...] = ()
 
     def to_json(self) -> str:
         """Write the record down; the same record gives the same text."""
         values = asdict(self)
         if not self.retired:
             del values["retired"]
+        if not self.block_crc32:
+            del values["block_crc32"]
         return json.dumps(values, indent=1) + "\n"
 
     @classmethod
-    def from_json(cls, text: str, source: str = "record") -> "ShardRecord":
+    def from_json(
+        cls, text: "str | builtins.bytes", source: str = "record"
+    ) -> "ShardRecord":
         """Read what `to_json` wrote.
 
         Raises:
             ShardError: If it is no record.
         """
-        try:
-            values = json.loads(text)
-            return cls(
-                **{
-                    **values,
-                    "space_group_counts": {
-                        int(g): int(n) for g, n in values["space_group_counts"].items()
-                    },
-                    "block_offset": tuple(values["block_offset"]),
-                }
-            )
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ShardError(f"{source} is no record of a shard: {error}") from error
+        return read_model(cls, text, f"{source} is no record of a shard", ShardError)
+
+    def find_fault(
+        self, file_name: str, shard_samples: int, block_samples: int
+    ) -> str | None:
+        """Say what a record contradicts: its file, its number, itself.
+
+        Args:
+            file_name: Of the record.
+            shard_samples: Samples of a full shard of the set.
+            block_samples: Samples of a full block.
+        """
+        span = ShardSpan.of(self.index, shard_samples)
+        if file_name != f"{self.name}.json":
+            return f"it is the record of {one_line(self.name, 40)}: a copy? Delete it"
+        if (self.name, self.first) != (span.name, span.first):
+            return f"its name, number and first sample do not belong to {span.name}"
+        if self.samples > shard_samples:
+            return f"{self.samples} samples do not fit a shard of {shard_samples}"
+        counts = self.space_group_counts
+        if not all(1 <= g <= 230 and n > 0 for g, n in counts.items()):
+            return "it counts samples of no space group"
+        if sum(counts.values()) != self.samples:
+            return "counts of space groups do not add up"
+        if self.retired:
+            return None
+        blocks = -(-self.samples // block_samples)
+        offset = np.array(self.block_offset, np.int64)
+        if len(offset) != blocks + 1 or offset[0] != 0 or offset[-1] > self.bytes:
+            return f"offsets of its blocks are not those of {blocks} blocks in its tar"
+        if (np.diff(offset) <= 0).any():
+            return "offsets of its blocks do not ascend"
+        if self.block_crc32 and len(self.block_crc32) != blocks:
+            return f"{len(self.block_crc32)} checksums for {blocks} blocks"
+        return None
 
 
 @dataclass(frozen=True)
@@ -168,6 +219,11 @@ class Manifest:
         return sum(record.samples for record in self.records)
 
     @property
+    def held_samples(self) -> int:
+        """Number of all samples that are here or were, and have been read."""
+        return self.samples + sum(record.samples for record in self.retired)
+
+    @property
     def bytes(self) -> int:
         """Size of all shards [bytes]."""
         return sum(record.bytes for record in self.records)
@@ -194,14 +250,19 @@ class Manifest:
         open_store(location).write(DATASET_FILE, text.encode())
 
     @classmethod
-    def read(cls, location: str | Path | Store) -> "Manifest":
+    def read(
+        cls, location: str | Path | Store, faults: list[str] | None = None
+    ) -> "Manifest":
         """Read the description of a data set and add up its records.
 
         Args:
             location: A folder, or a URL such as ``s3://bucket/prefix``.
+            faults: Where records that do not belong are told, for who looks for all
+                of them; the first is an error if None.
 
         Raises:
-            ShardError: If there is no data set, or one of another layout.
+            ShardError: If there is no data set, one of another layout, or a record
+                does not belong.
         """
         store = open_store(location)
         manifest = cls.read_description(store)
@@ -209,7 +270,13 @@ class Manifest:
         names = [name for name in sizes if fnmatch(name, "shard-*.json")]
         records, missing, retired = [], [], []
         for name, text in sorted(store.read_many(names).items()):
-            record = manifest.read_record(store, name, text)
+            try:
+                record = manifest.read_record(store, name, text)
+            except ShardError as error:
+                if faults is None:
+                    raise
+                faults.append(str(error))
+                continue
             if record.retired:
                 retired.append(record)
             elif sizes.get(f"{record.name}.tar") == record.bytes:
@@ -233,14 +300,33 @@ class Manifest:
         Raises:
             ShardError: If it does not, or is no record.
         """
-        path = store.address(name)
-        record = ShardRecord.from_json(text.decode(errors="replace"), path)
+        path = store.address(one_line(name, 80))
+        if not _RECORD_NAME.fullmatch(name):
+            raise ShardError(
+                f"{path} is named like a record, but no shard has this name: a copy? "
+                "Delete it, or move it away"
+            )
+        record = ShardRecord.from_json(text, path)
         if record.recipe != self.card.digest:
             raise ShardError(
                 f"{path} belongs to the recipe {record.recipe[:12]}, the folder to "
                 f"{self.card.digest[:12]}: move it to a folder of its own"
             )
+        fault = record.find_fault(name, self.shard_samples, self.block_samples)
+        if fault is not None:
+            raise ShardError(f"{path} does not belong: {fault}")
         return record
+
+    def find_gaps(self) -> tuple[str, ...]:
+        """Names of shards below the last one that are neither here nor retired."""
+        held = {record.index for record in (*self.records, *self.retired)}
+        if len(held) == 0 or len(held) == max(held) + 1:
+            return ()
+        named = {*self.missing}
+        # A hostile record may have any number: not all below it are written out.
+        numbers = itertools.filterfalse(held.__contains__, range(max(held)))
+        names = (ShardSpan.of(n, self.shard_samples).name for n in numbers)
+        return tuple(itertools.islice((n for n in names if n not in named), 1000))
 
     @classmethod
     def read_description(cls, location: str | Path | Store) -> "Manifest":
@@ -252,25 +338,39 @@ class Manifest:
         store = open_store(location)
         path = store.address(DATASET_FILE)
         try:
-            contents = json.loads(store.read(DATASET_FILE))
-            layout = contents["layout_version"]
-            if layout != LAYOUT_VERSION:
-                raise ShardError(
-                    f"{path} has the layout {layout}, this version reads "
-                    f"{LAYOUT_VERSION}: use the pxrdbench that wrote it"
-                )
-            return cls(
-                card=RecipeCard.from_dict(contents["recipe"]),
-                shard_samples=int(contents["shard_samples"]),
-                block_samples=int(contents["block_samples"]),
-            )
+            text = store.read(DATASET_FILE)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ShardError(
                 f"{store.location} holds no data set ({DATASET_FILE} is not there); "
                 "`pxrdbench generate --out` makes one"
             ) from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ShardError(f"{path} is damaged: {error!r}") from error
+        contents = parse_strict_json(text, f"{path} is damaged: it", ShardError)
+        with guard(ShardError, f"{path} is damaged"):
+            layout = contents["layout_version"]
+            if layout not in READABLE_LAYOUTS or isinstance(layout, bool):
+                raise ShardError(
+                    f"{path} has the layout {one_line(str(layout), 20)}, this version "
+                    f"reads {READABLE_LAYOUTS}: use the pxrdbench that wrote it"
+                )
+            card = RecipeCard.from_dict(contents["recipe"])
+            if contents.get("recipe_digest", card.digest) != card.digest:
+                raise ValueError("its recipe is not the one of its digest")
+            return cls(
+                card=card,
+                shard_samples=_layout_number(
+                    contents, "shard_samples", MOST_SHARD_SAMPLES
+                ),
+                block_samples=_layout_number(
+                    contents, "block_samples", MOST_BLOCK_SAMPLES
+                ),
+            )
+
+
+def _layout_number(contents: Mapping[str, Any], name: str, most: int) -> int:
+    number = take(contents, name, int)
+    if not 1 <= number <= most:
+        raise ValueError(f"{name} is {number}; allowed are 1 to {most:,}")
+    return int(number)
 
 
 def describe_versions() -> dict[str, str]:

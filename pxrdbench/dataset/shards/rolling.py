@@ -13,6 +13,7 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -22,14 +23,20 @@ from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.block_rendering import BlockRenderer
-from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardSpan
+from pxrdbench.dataset.shards.manifest import (
+    MOST_COUNT,
+    Manifest,
+    ShardRecord,
+    ShardSpan,
+)
 from pxrdbench.dataset.shards.own_prior import recall_recipe
-from pxrdbench.dataset.shards.shard import Block, draw_block, read_block
+from pxrdbench.dataset.shards.shard import Block, draw_block, read_recorded_block
 from pxrdbench.dataset.source import BatchSource, EndOfSource
 from pxrdbench.dataset.storage.open import open_store
-from pxrdbench.dataset.storage.store import Store
+from pxrdbench.dataset.storage.store import Store, explain_read_error
 from pxrdbench.diffraction.measurement.measurement import Measurement
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import ShardError, StoreError
+from pxrdbench.outside import guard, one_line, parse_strict_json, take
 
 ROLLING_FILE = "rolling.json"
 # Where a set was told to end, once it is there: {"samples": N}.
@@ -71,10 +78,38 @@ def open_rolling(location: str | Path | Store, consumer: str) -> None:
 
 def find_consumer(location: str | Path | Store) -> str | None:
     """Name the consumer of a rolling set; None if the set does not roll."""
+    store = open_store(location)
     try:
-        return str(json.loads(open_store(location).read(ROLLING_FILE))["consumer"])
+        text = store.read(ROLLING_FILE)
     except FileNotFoundError:
         return None
+    place = f"{store.address(ROLLING_FILE)} is damaged"
+    with guard(ShardError, place):
+        consumer = take(
+            parse_strict_json(text, f"{place}: it", ShardError), "consumer", str
+        )
+        if not _NAME.fullmatch(consumer):
+            raise ValueError(f"{one_line(consumer, 60)!r} is no name of a consumer")
+        return str(consumer)
+
+
+def find_end(store: Store) -> int | None:
+    """Samples of a set that was told to end and is complete; None while it grows.
+
+    Raises:
+        ShardError: If the file that says so is damaged.
+    """
+    text = store.read_many([END_FILE]).get(END_FILE)
+    if text is None:
+        return None
+    place = f"{store.address(END_FILE)} is damaged"
+    with guard(ShardError, place):
+        samples = take(
+            parse_strict_json(text, f"{place}: it", ShardError), "samples", int
+        )
+        if not 0 <= samples <= MOST_COUNT:
+            raise ValueError(f"{samples} samples")
+        return int(samples)
 
 
 def acknowledge(location: str | Path | Store, consumer: str, shard: int) -> None:
@@ -124,6 +159,10 @@ class RollingSet(BatchSource):
 
     Attributes:
         redrawn: Samples that were drawn anew because their shard had been deleted.
+        origin: Sample of the recipe that is number 0 here.
+        patience_now: Asked while a shard is waited for: how long it may take in all
+            [s], as is known of its producers now; a set whose producers have gone ends
+            where it is. None for the patience alone.
     """
 
     length = None  # no end is known
@@ -136,6 +175,8 @@ class RollingSet(BatchSource):
         measurement: Measurement | str | None = None,
         prior: str | Path | Prior | None = None,
         patience: float = 300.0,
+        acknowledge_read: bool = True,
+        origin: int = 0,
     ) -> None:
         """Open a set.
 
@@ -147,11 +188,16 @@ class RollingSet(BatchSource):
             prior: Where the recipe's prior is; looked for among those that ship and
                 beside the shards if left away.
             patience: How long to wait for a shard [s].
+            acknowledge_read: Whether what was handed out is acknowledged at once; else
+                it is when `acknowledge_below` says so, as a trainer does behind each
+                checkpoint.
+            origin: Sample of the recipe that is number 0 here.
 
         Raises:
             ShardError: If there is no set, or it rolls for another consumer.
         """
         self.redrawn = 0
+        self.origin = origin
         self._store = open_store(location)
         self._manifest = Manifest.read_description(self._store)
         card = self._manifest.card
@@ -174,11 +220,37 @@ class RollingSet(BatchSource):
         self._in_flight: list[int] = []
         self._end = 0
         self._acknowledged: int | None = None
+        self._total: int | None = None
+        self._acknowledge_read_ones = acknowledge_read
+        self._closed = threading.Event()
+        self.patience_now: Callable[[], float] | None = None
 
     @property
     def card(self) -> RecipeCard:
         """The recipe of the samples, without the prior's arrays."""
         return self._manifest.card
+
+    @property
+    def store(self) -> Store:
+        """Where the shards are."""
+        return self._store
+
+    @property
+    def consumer(self) -> str:
+        """Whose acknowledgements are written; none if empty."""
+        return self._consumer
+
+    @property
+    def shard_samples(self) -> int:
+        """Samples of a full shard."""
+        return self._manifest.shard_samples
+
+    @property
+    def acknowledged(self) -> int:
+        """Samples of this set, from ``origin`` on, whose shards were given free."""
+        with self._lock:
+            shards = self._acknowledged or 0
+        return max(0, shards * self.shard_samples - self.origin)
 
     def batch(self, start: int, count: int) -> Batch:
         """Read and render samples start to start + count; waits until they are there.
@@ -187,15 +259,72 @@ class RollingSet(BatchSource):
             EndOfSource: If the set has been told to end before, and is complete.
             ShardError: If they do not come within the patience.
         """
+        first = start + self.origin
         with self._lock:
-            self._in_flight.append(start)
+            self._in_flight.append(first)
         try:
             block = self.read(start, count)
         finally:
             with self._lock:
-                self._in_flight.remove(start)
-        self._acknowledge_read(start, start + count)
+                self._in_flight.remove(first)
+        if self._acknowledge_read_ones:
+            self._acknowledge_read(first, first + count)
         return self._renderer.batch(block)
+
+    def draw(self, start: int, count: int) -> Batch:
+        """Draw and render samples of the recipe that need not be in the set.
+
+        Args:
+            start: Number within the recipe.
+            count: How many.
+        """
+        with self._lock:
+            recipe = self._recall()
+        block, _ = draw_block(recipe, start, count)
+        return self._renderer.batch(block)
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe with its prior."""
+        with self._lock:
+            return self._recall()
+
+    def acknowledge_below(self, stop: int) -> int:
+        """Acknowledge the shards whose samples all lie before a number.
+
+        Args:
+            stop: The first sample that is still needed.
+
+        Returns:
+            How many shards were acknowledged now.
+        """
+        if not self._consumer:
+            return 0
+        frontier = (stop + self.origin) // self.shard_samples
+        if self._total is not None and stop + self.origin >= self._total:
+            frontier = -(-self._total // self.shard_samples)  # the last one is short
+        with self._lock:
+            first = self._acknowledged
+            if first is None:
+                first = self._first_unread(frontier)
+            self._acknowledged = max(first, frontier)
+        for shard in range(first, frontier):
+            _acknowledge(self._store, self._consumer, shard)
+        return max(0, frontier - first)
+
+    def wait_for(self, stop: int) -> None:
+        """Wait until all samples before a number are there, or were.
+
+        Raises:
+            EndOfSource: If the set ends before.
+            ShardError: If they do not come within the patience.
+        """
+        shard, within = divmod(stop - 1 + self.origin, self.shard_samples)
+        self._find(shard, within)
+
+    def close(self) -> None:
+        """Wait for nothing any more; threads that wait end with an error."""
+        self._closed.set()
 
     def read(self, start: int, count: int) -> Block:
         """Read samples start to start + count as they are stored, without a word.
@@ -204,6 +333,7 @@ class RollingSet(BatchSource):
             EndOfSource: If the set has been told to end before, and is complete.
             ShardError: If they do not come within the patience.
         """
+        start += self.origin
         if start < 0 or count < 1:
             raise ShardError(f"samples {start} to {start + count - 1} of a set")
         pieces, stop = [], start + count
@@ -211,7 +341,10 @@ class RollingSet(BatchSource):
             shard, within = divmod(start, self._manifest.shard_samples)
             number, row = divmod(within, self.block_samples)
             # The last shard of a set may be short, and written anew with more.
-            block = self._block(self._find(shard, within), number)
+            try:
+                block = self._block(self._find(shard, within), number)
+            except OSError as error:
+                raise explain_read_error(self._store.location, error) from error
             end = min(row + stop - start, len(block))
             pieces.append(block.rows(row, end))
             start += end - row
@@ -222,10 +355,13 @@ class RollingSet(BatchSource):
         if not record.retired:
             first, last = record.block_offset[number : number + 2]
             try:
-                return read_block(self._store.read(f"{record.name}.tar", first, last))
+                data = self._store.read(f"{record.name}.tar", first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
             except FileNotFoundError:
                 pass  # acknowledged by an earlier run, and deleted since we looked
-            except (OSError, ShardError) as error:
+            except (OSError, StoreError):
+                raise
+            except ShardError as error:
                 raise ShardError(
                     f"{self._store.address(record.name)}.tar cannot be read ({error}); "
                     "delete it and run the same `pxrdbench generate` again: it comes "
@@ -236,19 +372,24 @@ class RollingSet(BatchSource):
     def _draw(self, record: ShardRecord, number: int) -> Block:
         """Make the samples of a deleted shard again."""
         with self._lock:
-            if self._recipe is None:
-                self._recipe = recall_recipe(self._store, self.card, self._prior)
+            recipe = self._recall()
         first = number * self.block_samples
         count = min(self.block_samples, record.samples - first)
-        block, _ = draw_block(self._recipe, record.first + first, count)
+        block, _ = draw_block(recipe, record.first + first, count)
         self.redrawn += count
         return block
+
+    def _recall(self) -> Recipe:
+        """The recipe, made when it is first needed; the caller holds the lock."""
+        if self._recipe is None:
+            self._recipe = recall_recipe(self._store, self.card, self._prior)
+        return self._recipe
 
     def _find(self, shard: int, within: int) -> "_Found":
         """A shard that holds its sample ``within``; waits until it is there."""
         found = self._records.get(shard)
         record = None if found is None else found.record
-        ends = time.monotonic() + self._patience
+        began = time.monotonic()
         name = ShardSpan.of(shard, self._manifest.shard_samples).name
         while record is None or record.samples <= within:
             found = None
@@ -260,13 +401,19 @@ class RollingSet(BatchSource):
             if record is not None and record.samples > within:
                 break
             self._check_end(shard, within)
-            if time.monotonic() > ends:
+            patience = self._patience
+            if self.patience_now is not None:
+                patience = self.patience_now()
+            if time.monotonic() > began + patience:
+                if self.patience_now is not None:
+                    raise EndOfSource(max(0, self._count_there() - self.origin))
                 raise ShardError(
                     f"{self._store.address(name)} has not come for "
                     f"{self._patience:.0f} s: see that `pxrdbench generate` is at work "
                     "there and has room (--max-size)"
                 )
-            time.sleep(_POLL)
+            if self._closed.wait(_POLL):
+                raise ShardError(f"{self._store.location} is closed")
         if found is not None:
             return found
         found = _Found(record)
@@ -278,12 +425,23 @@ class RollingSet(BatchSource):
 
     def _check_end(self, shard: int, within: int) -> None:
         """See whether a sample that is not there will never be."""
-        try:
-            samples = int(json.loads(self._store.read(END_FILE))["samples"])
-        except FileNotFoundError:
+        samples = find_end(self._store)
+        if samples is None:
             return
         if shard * self._manifest.shard_samples + within >= samples:
-            raise EndOfSource(samples)
+            self._total = samples
+            raise EndOfSource(max(0, samples - self.origin))
+
+    def _count_there(self) -> int:
+        """Samples up to the first shard that was never written."""
+        names, shard = self._store.sizes(), 0
+        while f"{ShardSpan.of(shard, self.shard_samples).name}.json" in names:
+            shard += 1
+        if not shard:
+            return 0
+        name = f"{ShardSpan.of(shard - 1, self.shard_samples).name}.json"
+        last = self._manifest.read_record(self._store, name, self._store.read(name))
+        return (shard - 1) * self.shard_samples + last.samples
 
     def _acknowledge_read(self, start: int, stop: int) -> None:
         """Acknowledge the shards below everything that is still being read."""

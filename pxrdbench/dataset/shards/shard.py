@@ -18,15 +18,16 @@ instead of 34 kB, and every pass may have other crystallite sizes.
 import builtins
 import contextlib
 import hashlib
-import io
 import json
 import os
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, Int16, Int64
@@ -34,15 +35,17 @@ from jaxtyping import Float64, Int16, Int64
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.manifest import (
     BLOCK_SAMPLES,
+    MOST_COUNT,
     ShardRecord,
     ShardSpan,
     describe_versions,
 )
-from pxrdbench.dataset.shards.packing import pack_peaks
+from pxrdbench.dataset.shards.packing import POSITION_UNIT, pack_peaks
 from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError
 from pxrdbench.files import part_path
+from pxrdbench.outside import guard, parse_strict_json, take
 
 # Members of a block and how their numbers are stored.
 MEMBER_TYPES: dict[str, str] = {
@@ -52,6 +55,8 @@ MEMBER_TYPES: dict[str, str] = {
     "two_theta": "<u4",
     "intensity": "<u2",
 }
+
+_MOST_POSITION = round(180.0 / POSITION_UNIT)
 
 # Blocks that are drawn and simulated in one go: enough that Python costs nothing,
 # few enough that a worker answers within a fraction of a second.
@@ -132,6 +137,8 @@ class ShardWriter:
         self._counts = np.zeros(231, np.int64)
         self._hash = hashlib.sha256()
         self._block_offset = [0]
+        self._block_crc32: list[int] = []
+        self._crc32 = 0
         self.part = part_path(folder / f"{span.name}.tar")
         self._is_finished = False
         self._file = self.part.open("xb")
@@ -166,6 +173,8 @@ class ShardWriter:
         self.samples += len(block)
         self._counts += np.bincount(block.space_group, minlength=231)
         self._block_offset.append(self.bytes)
+        self._block_crc32.append(self._crc32)
+        self._crc32 = 0
 
     def commit(self, rejections: Mapping[str, int]) -> ShardRecord:
         """Give the shard its name, and write its record.
@@ -202,6 +211,7 @@ class ShardWriter:
             rejections=rejections,
             block_offset=tuple(self._block_offset),
             made_with=describe_versions(),
+            block_crc32=tuple(self._block_crc32),
         )
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -223,6 +233,7 @@ class ShardWriter:
     def _write(self, data: bytes) -> None:
         self._file.write(data)
         self._hash.update(data)
+        self._crc32 = zlib.crc32(data, self._crc32)
         self.bytes += len(data)
 
 
@@ -263,28 +274,54 @@ def _members(block: Block, recipe_digest: str) -> Iterator[tuple[str, bytes]]:
         yield name, arrays[name].astype(stored_as).tobytes()
 
 
-def read_block(data: bytes) -> Block:
+def read_recorded_block(
+    data: bytes,
+    record: ShardRecord,
+    number: int,
+    block_samples: int,
+) -> Block:
+    """Read a block of a shard, and see that it is the one that its record says.
+
+    Args:
+        data: Its stretch of the tar, from ``block_offset[number]`` to the next.
+        record: Of the shard; belongs to its set.
+        number: Of the block in its shard.
+        block_samples: Samples of a full block.
+
+    Raises:
+        ShardError: If the block has changed since it was written, or is another.
+    """
+    if record.block_crc32 and zlib.crc32(data) != record.block_crc32[number]:
+        raise ShardError(f"block {number} has changed since it was written")
+    block = read_block(data, record.recipe)
+    before = number * block_samples
+    expected = min(block_samples, record.samples - before)
+    if block.index[0] != record.first + before or len(block) != expected:
+        raise ShardError(f"block {number} is not where it should be")
+    return block
+
+
+def read_block(data: bytes, recipe_digest: str | None = None) -> Block:
     """Read a block from its stretch of a shard.
+
+    Args:
+        data: The stretch.
+        recipe_digest: Whose samples they must be; anybody's if None.
 
     Raises:
         ShardError: If the stretch is no block.
     """
-    members: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
-            for info in tar:
-                file = tar.extractfile(info)
-                if file is not None:
-                    members[info.name.partition(".")[2]] = file.read()
+    with guard(ShardError, "a block is damaged"):
+        members = _split_members(data)
+        about = parse_strict_json(
+            bytes(members["json"]), "a block's own word", ShardError
+        )
         arrays = {
             name: np.frombuffer(members[name], stored_as)
             for name, stored_as in MEMBER_TYPES.items()
         }
-        about = json.loads(members["json"])
-        wavelength = np.array(about["wavelength"], np.float64)
-        first = int(about["first"])
-    except (tarfile.TarError, KeyError, ValueError) as error:
-        raise ShardError(f"a block is damaged: {error!r}") from error
+        _check_block(about, arrays, recipe_digest)
+        first, wavelength = about["first"], float(about["wavelength"])
     return Block(
         np.arange(first, first + len(arrays["space_group"])),
         arrays["space_group"].astype(np.int16),
@@ -293,9 +330,62 @@ def read_block(data: bytes) -> Block:
             "two_theta": arrays["two_theta"].astype(np.uint32, copy=False),
             "intensity": arrays["intensity"].astype(np.uint16, copy=False),
             "peak_count": arrays["peak_count"].astype(np.uint32, copy=False),
-            "wavelength": wavelength,
+            "wavelength": np.array(wavelength, np.float64),
         },
     )
+
+
+def _split_members(data: bytes) -> dict[str, memoryview]:
+    """The six members of a block; a tar of plain files, read without copies."""
+    view, members, keys, at = memoryview(data), {}, set(), 0
+    while at < len(view):
+        header = bytes(view[at : at + tarfile.BLOCKSIZE])
+        # POSIX ustar: name, size, checksum, kind and magic at fixed places.
+        name, size = header[:100].rstrip(b"\0").decode("ascii"), int(header[124:135], 8)
+        checksum = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+        start = at + tarfile.BLOCKSIZE
+        if int(header[148:154], 8) != checksum or header[156:157] != tarfile.REGTYPE:
+            raise ValueError(f"at {at} stands no member")
+        if not 0 <= size <= len(view) - start:
+            raise ValueError(f"{name} does not end in its block")
+        key, _, ending = name.partition(".")
+        if ending in members:
+            raise ValueError(f"{ending} stands twice")
+        members[ending] = view[start : start + size]
+        keys.add(key)
+        at = start + size + -size % tarfile.BLOCKSIZE
+    if members.keys() != {"json", *MEMBER_TYPES} or len(keys) != 1:
+        raise ValueError("members are missing, or of several blocks")
+    return members
+
+
+def _check_block(
+    about: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    recipe_digest: str | None,
+) -> None:
+    """See that the arrays belong together, and hold what kernels may read."""
+    samples, peaks, first = (take(about, n, int) for n in ("samples", "peaks", "first"))
+    groups, sizes = arrays["space_group"], arrays["crystallite_size"]
+    counts, two_theta = arrays["peak_count"], arrays["two_theta"]
+    if not 1 <= samples == len(groups) == len(sizes) == len(counts):
+        raise ValueError("numbers of samples contradict each other")
+    total = int(counts.sum(dtype=np.int64))
+    if not peaks == total == len(two_theta) == len(arrays["intensity"]):
+        raise ValueError("numbers of peaks contradict each other")
+    if not 0 <= first <= MOST_COUNT - samples:
+        raise ValueError(f"the first sample is {first}")
+    if recipe_digest is not None and about.get("recipe") != recipe_digest:
+        raise ValueError("it is of another recipe")
+    if groups.min() < 1 or groups.max() > 230:
+        raise ValueError(f"space groups run from {groups.min()} to {groups.max()}")
+    if not sizes.min() > 0.0:  # NaN fails; infinity is a width of the profile's own
+        raise ValueError("a crystallite size is not positive")
+    if peaks and not 0 < two_theta.min() <= two_theta.max() <= _MOST_POSITION:
+        raise ValueError("an angle lies outside 0-180 degrees")
+    # The bounds of wavelengths [Å], see `radiation`.
+    if not 0.1 <= take(about, "wavelength", (int, float)) <= 25.0:
+        raise ValueError(f"the wavelength is {about['wavelength']}")
 
 
 def draw_block(recipe: Recipe, start: int, count: int) -> tuple[Block, Counter[str]]:

@@ -1,6 +1,7 @@
 """Shards as a source of batches: read in blocks, rendered on loading."""
 
 import threading
+import warnings
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -17,16 +18,22 @@ from pxrdbench.dataset.shards.block_rendering import (
     take_rows,
 )
 from pxrdbench.dataset.shards.cache import ShardCache
-from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord
+from pxrdbench.dataset.shards.manifest import (
+    DATASET_FILE,
+    Manifest,
+    ShardRecord,
+    ShardWarning,
+)
 from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.packing import unpack_peaks
-from pxrdbench.dataset.shards.shard import Block, read_block
+from pxrdbench.dataset.shards.rolling import find_end
+from pxrdbench.dataset.shards.shard import Block, read_recorded_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.dataset.storage.open import open_store
-from pxrdbench.dataset.storage.store import Store
+from pxrdbench.dataset.storage.store import Store, explain_read_error
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.diffraction.pattern import PeakBatch
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import ShardError, StoreError
 
 # Blocks kept in memory, a third of a megabyte each: a shuffling loader takes samples
 # from some dozens at a time, and is about to begin with the next ones.
@@ -63,6 +70,7 @@ class ShardSet(BatchSource):
         prior: str | Path | Prior | None = None,
         skip_damaged: bool = False,
         cache: Path | None = None,
+        cache_bytes: int | None = None,
     ) -> None:
         """Open a folder of shards.
 
@@ -76,8 +84,10 @@ class ShardSet(BatchSource):
                 shards if left away.
             skip_damaged: Leave samples of damaged blocks out and count them, instead
                 of stopping with the name of the shard.
-            cache: Where shards of an object store are kept, 4 GB at most; a temporary
-                folder, or ``PXRDBENCH_CACHE``, if left away.
+            cache: Where shards of an object store are kept; a temporary folder, or
+                ``PXRDBENCH_CACHE``, if left away.
+            cache_bytes: What they may take there; 4 GB, or ``PXRDBENCH_CACHE_SIZE``,
+                if left away.
 
         Raises:
             ShardError: If the folder holds no data set.
@@ -90,7 +100,8 @@ class ShardSet(BatchSource):
         self.epoch = epoch
         self.skipped = Counter()
         self._skip_damaged = skip_damaged
-        self._shards = ShardCache(self._store, cache)
+        self._say_what_is_missing()
+        self._shards = ShardCache(self._store, cache, cache_bytes)
         card = self.manifest.card
         self._renderer = BlockRenderer(
             card, measurement, lambda: recall_recipe(self._store, card, prior)
@@ -107,6 +118,38 @@ class ShardSet(BatchSource):
         self.run_samples = 1 if self.measurement is None else _MEASURED_RUN
         self._shard_offset.flags.writeable = False
         self.shard_starts = self._shard_offset
+
+    def _say_what_is_missing(self) -> None:
+        """A set with fewer samples than were written never says so by a number alone.
+
+        A record without its tar is damage: no writer leaves one. A gap may be a shard
+        that is being written.
+        """
+        manifest, named = self.manifest, ""
+        if manifest.missing:
+            first, more = manifest.missing[0], len(manifest.missing) - 1
+            named = f"{self._store.address(first)}.tar is missing or cut short"
+            named += f", and {more} more" if more else ""
+            if not self._skip_damaged:
+                raise ShardError(
+                    f"{named}; run the same `pxrdbench generate` again: it comes back "
+                    "the same. Or skip what is damaged (skip_damaged=True)"
+                )
+        gaps = manifest.find_gaps()
+        if gaps:
+            named += "; " if named else ""
+            named += f"{self.location}: {gaps[0]} is not there"
+            named += f", and {len(gaps) - 1} more" if gaps[1:] else ""
+        end, held = find_end(self._store), manifest.held_samples
+        if end is not None and held < end:
+            named += "; " if named else f"{self.location}: "
+            named += f"it was written with {end:,} samples"
+        if named:
+            warnings.warn(
+                f"{named}: {manifest.samples:,} samples are left",
+                ShardWarning,
+                stacklevel=3,
+            )
 
     @property
     def card(self) -> RecipeCard:
@@ -147,6 +190,10 @@ class ShardSet(BatchSource):
             return empty_batch(self.card)
         try:
             return self._renderer.batch(Block.join(blocks), self.epoch)
+        except OSError as error:  # kernels are files too, when they are first loaded
+            raise explain_read_error(
+                f"a kernel to render {self.location}", error
+            ) from (error)
         except ShardError as error:
             raise ShardError(f"{self.location}: {error}") from error
 
@@ -189,6 +236,8 @@ class ShardSet(BatchSource):
             shard = int(shards[first])
             try:
                 block = self._block(shard, int(number[first]))
+            except StoreError:  # the machine, not the data
+                raise
             except ShardError:
                 if not self._skip_damaged:
                     raise
@@ -205,13 +254,37 @@ class ShardSet(BatchSource):
     def _read_block(self, shard: int, number: int) -> Block:
         record = self.manifest.records[shard]
         first, last = record.block_offset[number : number + 2]
+        name = f"{record.name}.tar"
         try:
-            block = read_block(self._shards.read(record, first, last))
-        except (OSError, ShardError) as error:
+            try:
+                data = self._shards.read(record, first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
+            except StoreError:
+                raise
+            except ShardError:
+                # The copy on this disk may be to blame; the store's is then well.
+                if not self._shards.drop_damaged(record):
+                    raise
+                data = self._shards.read(record, first, last)
+                return read_recorded_block(data, record, number, self.block_samples)
+        except FileNotFoundError as error:
+            raise self._explain_missing(record, error) from error
+        except OSError as error:
+            raise explain_read_error(self._store.address(name), error) from error
+        except StoreError:
+            raise
+        except ShardError as error:
             raise self._damaged(record, error) from error
-        if block.index[0] != record.first + number * self.block_samples:
-            raise self._damaged(record, f"block {number} is not where it should be")
-        return block
+
+    def _explain_missing(self, record: ShardRecord, error: OSError) -> ShardError:
+        """A shard that is gone; or its whole folder, which no shard can help."""
+        try:
+            has_set = DATASET_FILE in self._store.sizes()
+        except (OSError, StoreError):
+            has_set = False
+        if not has_set:
+            return explain_read_error(self.location, error)
+        return self._damaged(record, "it has been deleted since")
 
     def _damaged(self, record: ShardRecord, why: object) -> ShardError:
         return ShardError(
@@ -239,21 +312,15 @@ class _BlockCache:
             while len(self._slots) > self._size:
                 self._slots.popitem(last=False)
         with slot.lock:
-            if slot.error is not None:
-                raise slot.error
+            # What failed is tried again next time: its cause may be gone.
             if slot.block is None:
-                try:
-                    slot.block = self._read(shard, number)
-                except ShardError as error:
-                    slot.error = error
-                    raise
+                slot.block = self._read(shard, number)
             return slot.block
 
 
 class _Slot:
-    """One block, or why there is none."""
+    """One block, once it has been read."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.block: Block | None = None
-        self.error: ShardError | None = None

@@ -1,8 +1,11 @@
 """A folder as a store."""
 
+import contextlib
+import errno
 import fcntl
 import os
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +17,54 @@ from pxrdbench.files import PART_SUFFIX, part_path, sync_folder, write_atomicall
 LOCK_FILE = ".lock"
 
 
+class _Reserve:
+    """A file handle of the process that is given up when all others are in use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handle: int | None = None
+
+    def keep(self) -> None:
+        """Take the handle, if it is not held."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._handle is None:
+                self._handle = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give it up for a moment; one thread at a time."""
+        with self._lock:
+            if self._handle is not None:
+                os.close(self._handle)
+                self._handle = None
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    self._handle = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+_reserve = _Reserve()
+
+
+def _read(path: Path, start: int, stop: int | None) -> bytes:
+    with path.open("rb", buffering=0) as file:
+        file.seek(start)
+        return file.read() if stop is None else file.read(stop - start)
+
+
 class LocalStore(Store):
     """A folder.
 
     Attributes:
-        folder: Where it is.
+        folder: Where it is: an absolute path.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        # A process may change its folder while a set is open.
+        self.folder = Path(folder).absolute()
         self.location = str(folder)
+        _reserve.keep()
 
     def sizes(self) -> dict[str, int]:
         """Every file's name and size [bytes]; empty if there is no such folder."""
@@ -42,9 +83,15 @@ class LocalStore(Store):
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Read a file, or bytes start to stop of it."""
-        with (self.folder / name).open("rb", buffering=0) as file:
-            file.seek(start)
-            return file.read() if stop is None else file.read(stop - start)
+        path = self.folder / name
+        try:
+            return _read(path, start, stop)
+        except OSError as error:
+            if error.errno != errno.EMFILE:
+                raise
+            # One handle is kept for this, so that a reader goes on where others leak.
+            with _reserve.lent():
+                return _read(path, start, stop)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file that is there whole or not at all."""

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pxrdbench.dataset.storage.store import Store
-from pxrdbench.errors import ShardError
+from pxrdbench.dataset.storage.store import Store, find_remedy, is_local
+from pxrdbench.errors import ShardError, StoreError
 
 # The object that stands for the lock. No store has locks of its own, so it is a lease:
 # whoever holds it renews it, and who has not renewed it for long is taken for dead.
@@ -73,6 +73,14 @@ class ObjectStore(Store):
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
         """Read an object, or bytes start to stop of it."""
         return self._repeat("read", name, lambda: self._get(name, start, stop))
+
+    def read_once(self, name: str, start: int, stop: int) -> bytes:
+        """Read bytes start to stop of an object, with the patience of a moment.
+
+        Raises:
+            StoreError: If it does not work at once.
+        """
+        return self._repeat("read", name, lambda: self._get(name, start, stop), 0.0)
 
     def read_many(self, names: Iterable[str]) -> dict[str, bytes]:
         """Read several objects, many at a time where the store can."""
@@ -254,8 +262,10 @@ class ObjectStore(Store):
             except Exception as error:  # stores raise what they like
                 # Spread out, so that a hundred workers do not come back together.
                 wait = pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-                is_final = isinstance(error, PermissionError) or (
-                    type(error).__name__ in _FINAL
+                is_final = (
+                    isinstance(error, PermissionError)
+                    or type(error).__name__ in _FINAL
+                    or is_local(error)
                 )
                 if is_final or time.monotonic() + wait > ends:
                     raise self._explain(verb, name, error) from error
@@ -275,6 +285,8 @@ class ObjectStore(Store):
         why = str(error).partition("\n")[0] or type(error).__name__
         if isinstance(error, FileNotFoundError):
             remedy = "make the bucket first, or choose another --out"
+        elif isinstance(error, OSError) and is_local(error):
+            remedy = f"this machine is to blame: {find_remedy(error)}"
         elif isinstance(error, PermissionError) or type(error).__name__ in _FINAL:
             remedy = "check the credentials (AWS_ACCESS_KEY_ID, …) and their rights"
         else:
@@ -282,7 +294,7 @@ class ObjectStore(Store):
                 f"repeated for {self.patience:.0f} s; check the network and the "
                 "endpoint (AWS_ENDPOINT_URL)"
             )
-        return ShardError(
+        return StoreError(
             f"cannot {verb} {what} ({why}): {remedy}. Shards that are listed stay "
             "valid, and the same command goes on where it stopped"
         )

@@ -16,9 +16,14 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import ShardError, StoreError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_HANDLES = {errno.EMFILE, errno.ENFILE}
+_NO_MEMORY = {errno.ENOMEM}
+# What a store's package may raise because of this machine: no repetition mends it soon.
+_LOCAL = _FULL | _NO_HANDLES | _NO_MEMORY | {errno.EROFS}
 
 
 class Store(ABC):
@@ -102,16 +107,50 @@ def is_disk_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
 
 
+def is_local(error: BaseException) -> bool:
+    """Whether an error is of this machine, not of a network or what is behind it."""
+    return isinstance(error, OSError) and error.errno in _LOCAL
+
+
+def find_remedy(error: OSError) -> str:
+    """Say what to do about a failing disk, in a few words that follow the cause."""
+    number = error.errno
+    if number in _FULL:
+        return "make room there"
+    if number in _FORBIDDEN:
+        return "have the permission given, or choose another place"
+    if number in _NO_HANDLES:
+        return "too many files are open: close some, or raise the limit (ulimit -n)"
+    if number in _NO_MEMORY:
+        return "give the machine memory, or ask for less at a time"
+    if number in {errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV}:
+        return "see that it is there and its disk mounted"
+    if number in {errno.ETIMEDOUT, errno.ECONNRESET, errno.EHOSTUNREACH, errno.EPIPE}:
+        return "check the network"
+    return "see that its disk works"
+
+
+def explain_read_error(location: str, error: OSError) -> StoreError:
+    """Say in a sentence why something cannot be read; the data is not to blame."""
+    why = error.strerror or str(error) or type(error).__name__
+    return StoreError(
+        f"{location} cannot be read now ({why}): {find_remedy(error)}. The shards are "
+        "not to blame; the same call works again when this is mended"
+    )
+
+
 def explain_os_error(location: str, error: OSError) -> ShardError:
     """Say in a sentence why a folder cannot be written, and what to do."""
     why = error.strerror or str(error)
     if is_disk_full(error):
         remedy = "make room, or choose another --out"
-    elif error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
+    elif error.errno in _FORBIDDEN:
         remedy = "choose another --out, or have the permission to write given"
+    elif error.errno in _NO_HANDLES | _NO_MEMORY:
+        remedy = find_remedy(error)
     else:
         remedy = "see that the folder is there and its disk works"
-    return ShardError(
+    return StoreError(
         f"{location} cannot be written ({why}): {remedy}. Shards that are listed stay "
         "valid, and the same command goes on where this run stopped"
     )

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,8 @@ __all__ = [
 
 # Samples that are mixed one by one: 32 blocks, 11 MB of stored peaks.
 BUFFER = 8192
+# Whoever waits for a batch looks around this often [s].
+_LOOK_EVERY = 0.25
 
 
 class TorchBatch(NamedTuple):
@@ -213,6 +215,9 @@ class PatternLoader:
         patterns_given: Position in this rank's order behind the last batch handed
             out, samples left out included.
         seconds_waited: Time that the consumer stood still for want of a batch.
+        on_wait: Called a few times a second while a batch is waited for, in the
+            consumer's thread, where the loader has threads of its own; what it raises
+            ends the iteration.
     """
 
     def __init__(
@@ -248,6 +253,7 @@ class PatternLoader:
         self.classes = tuple(classes)
         self.patterns_given = first_pattern
         self.seconds_waited = 0.0
+        self.on_wait: Callable[[], None] | None = None
         self._source = source
         self._batch_size = batch_size
         self._seed = seed
@@ -352,6 +358,7 @@ class PatternLoader:
                 count, future = pending.popleft()
                 started = time.perf_counter()
                 try:
+                    self._wait(future)
                     batch = future.result()
                 except EndOfSource as end:
                     self._stop = end.length
@@ -364,6 +371,13 @@ class PatternLoader:
                 yield batch
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+    def _wait(self, future: Future[TorchBatch]) -> None:
+        """Wait for a batch; let whoever reads look around meanwhile."""
+        if self.on_wait is None:
+            return
+        while not wait([future], timeout=_LOOK_EVERY).done:
+            self.on_wait()
 
     def _spans(self, position: int) -> list[tuple[int, int]]:
         """Positions of the common order that make up this rank's next batch.

@@ -18,10 +18,20 @@ from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
 from pxrdbench.files import atomic_path
 from pxrdbench.learning.networks.peak_network import find_peaks
+from pxrdbench.outside import (
+    check_array,
+    check_offsets,
+    guard,
+    parse_strict_json,
+    read_arrays,
+)
 
 FORMAT = "pxrdbench-forest"
 _N_LISTED = 40  # peaks in the features, and for statistics
 _N_DETAILED = 20
+N_FEATURES = 138
+# A forest of 300 trees on 15,000 crystals takes 100 MB.
+_MOST_BYTES = 2**31
 _CHUNK = 256
 _TREES_AT_ONCE = 5
 _EMPTY_SHARE = 1e-6  # a class that no tree votes for is still possible
@@ -228,19 +238,47 @@ class PeakForest:
         Raises:
             ModelError: If it is no such file.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files if name != "about"}
-                about = json.loads(str(file["about"]))
+        with guard(ModelError, f"{path} holds no forest"):
+            arrays = read_arrays(Path(path), _MOST_BYTES)
+            text = str(arrays.pop("about"))
+            about = parse_strict_json(text, f"what {path} says", ModelError)
             if about["format"] != FORMAT:
                 raise KeyError("format")
             start, stop, points = about["grid"]
-            lines = tuple((w, s) for w, s in about["radiation"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise ModelError(f"{path} holds no forest: {error!r}") from error
-        return cls(
-            arrays,
-            tuple(about["space_groups"]),
-            TwoThetaGrid(float(start), float(stop), int(points)),
-            Radiation(lines, about["radiation_name"]),
-        )
+            forest = cls(
+                arrays,
+                tuple(int(group) for group in about["space_groups"]),
+                TwoThetaGrid(float(start), float(stop), int(points)),
+                Radiation(
+                    tuple((float(w), float(s)) for w, s in about["radiation"]),
+                    str(about["radiation_name"]),
+                ),
+            )
+            _check_trees(arrays, len(forest.space_groups))
+            return forest
+
+
+def _check_trees(arrays: dict[str, np.ndarray], n_classes: int) -> None:
+    """See that every walk through a tree ends, in a leaf that votes for a class."""
+    left = check_array("left", arrays["left"], "i", (None,), -1)
+    nodes = len(left)
+    right = check_array("right", arrays["right"], "i", (nodes,), -1)
+    feature = check_array("feature", arrays["feature"], "iu", (nodes,))
+    check_array("threshold", arrays["threshold"], "f", (nodes,))
+    offset = check_array("offset", arrays["offset"], "i", (None,), 0, nodes)
+    check_offsets("offset", offset, nodes, least=1)
+    entry = check_array("entry", arrays["entry"], "i", (nodes + 1,), 0)
+    classes = arrays["entry_class"]
+    check_array("entry_class", classes, "iu", (None,), 0, n_classes - 1)
+    check_array("entry_share", arrays["entry_share"], "f", classes.shape, 0.0, 1.0)
+    check_offsets("entry", entry, len(classes))
+    inside = left >= 0
+    if (feature[inside] < 0).any() or (feature[inside] >= N_FEATURES).any():
+        raise ValueError("a node asks for a feature that is none")
+    # Children stand behind their parents, within their tree: no walk goes round.
+    first = np.repeat(offset[:-1], np.diff(offset))
+    own = np.arange(nodes) - first
+    size = np.repeat(np.diff(offset), np.diff(offset))
+    for child in (left, right):
+        if (child[inside] <= own[inside]).any() or (child >= size).any():
+            raise ValueError("a node leads back, or out of its tree")

@@ -108,6 +108,7 @@ class TrainConfig:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: Threads of torch, and
         loader_workers: threads that make patterns; found from the cores if left away.
+        patience: How long to wait for a set of shards that is not there yet [s].
     """
 
     model: str
@@ -143,6 +144,7 @@ class TrainConfig:
     device: str = "auto"
     threads: int | None = None
     loader_workers: int | None = None
+    patience: float = 0.0
 
     def __post_init__(self) -> None:
         lengths = (self.minutes, self.patterns, self.cpu_minutes)
@@ -243,6 +245,7 @@ class TrainProgress:
         cpu_seconds: Processor time of all threads, that before a resume included.
         made_per_core_second: Patterns that one core makes a second, if it does
             nothing else: what the loader could feed.
+        note: What is to be said now, as whom the run waits for; empty for nothing.
     """
 
     patterns_seen: int
@@ -255,6 +258,7 @@ class TrainProgress:
     accuracy: Mapping[str, float] = field(default_factory=dict)
     cpu_seconds: float = 0.0
     made_per_core_second: float = 0.0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -273,6 +277,9 @@ class TrainReport:
         cpu_seconds: Processor time of all threads, that before a resume included.
         made_per_core_second: Patterns that one core makes a second, if it does
             nothing else: what the loader could feed.
+        acknowledged: Samples of a rolling set that were given free.
+        explanation: Why a run on a set that is still written ended, and which side of
+            the stream held up the other; empty for other runs.
     """
 
     checkpoint: Path
@@ -285,3 +292,5 @@ class TrainReport:
     is_interrupted: bool
     cpu_seconds: float = 0.0
     made_per_core_second: float = 0.0
+    acknowledged: int = 0
+    explanation: str = ""

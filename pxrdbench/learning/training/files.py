@@ -39,6 +39,13 @@ class TrainingFiles:
         """The file that a run goes on from."""
         return self.folder / "last.pt"
 
+    def read_stream(self) -> Mapping[str, int] | None:
+        """Where ``last.pt`` stands in its shards; None if there is none, or no word."""
+        if not self.last.exists():
+            return None
+        training = load_checkpoint(self.last).training
+        return TrainingState.from_dict(training, str(self.last)).stream
+
     def write_last(self, checkpoint: Checkpoint) -> None:
         """Write what a run goes on from; it holds a ``TrainingState``."""
         save_checkpoint(self.last, checkpoint)

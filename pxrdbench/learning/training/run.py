@@ -12,8 +12,12 @@ import torch
 from torch import nn
 
 from pxrdbench.dataset.batch import Batch
+from pxrdbench.dataset.shards.meter import MeterReading
+from pxrdbench.dataset.shards.rolling import RollingSet
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.errors import ModelError
+from pxrdbench.learning.loading.following import Follower
+from pxrdbench.learning.loading.growing import GrowingSet
 from pxrdbench.learning.loading.task_loader import StepBatch, make_step_loader
 from pxrdbench.learning.models.checkpoint import Checkpoint, predict_logits
 from pxrdbench.learning.networks.registry import TwoStageModel, build_model, find_model
@@ -61,6 +65,14 @@ class _Trained(nn.Module):
         return outputs
 
 
+class _Over(Exception):
+    """A run that follows a stream has come to its end, or was asked to end."""
+
+    def __init__(self, is_interrupted: bool) -> None:
+        super().__init__()
+        self.is_interrupted = is_interrupted
+
+
 class TrainingRun:
     """The state of one training run."""
 
@@ -102,6 +114,8 @@ class TrainingRun:
             encode = self.network.encode
         threads, workers = share_cores(count_cores(), is_light=encode is not None)
         self.threads = config.threads or threads
+        if config.loader_workers is not None:
+            workers = config.loader_workers
         self.step_module = Placement(self.device, config.compile).prepare(
             _Trained(self.network)
         )
@@ -121,6 +135,12 @@ class TrainingRun:
         self.accuracy: dict[str, float] = {}
         self.losses: list[torch.Tensor] = []
         self.loss = math.nan
+        self.explanation = ""
+        self.follower = (
+            Follower(source, config.out, is_first=self.team.is_first)
+            if isinstance(source, RollingSet | GrowingSet)
+            else None
+        )
         if config.resume and self.files.last.exists():
             self._restore()
         share = (
@@ -133,11 +153,13 @@ class TrainingRun:
             self.batch_size,
             self.tasks,
             seed=config.seed,
-            workers=workers if config.loader_workers is None else config.loader_workers,
+            # A thread that waits for shards must not be that which writes checkpoints.
+            workers=workers if self.follower is None else max(1, workers),
             prefetch=4,
             first_pattern=self.patterns_before // self.team.size,
             transform=encode,
         )
+        self.position = self.loader.patterns_given
 
     def _build(self) -> nn.Module:
         """Draw the first weights, or take those of another run."""
@@ -159,7 +181,7 @@ class TrainingRun:
     @property
     def patterns_seen(self) -> int:
         """Patterns trained on by all processes, those before a resume included."""
-        return self.loader.patterns_given * self.team.size
+        return self.position * self.team.size
 
     def describe(self, state: Mapping[str, torch.Tensor]) -> Checkpoint:
         """A checkpoint of some weights of this run."""
@@ -193,10 +215,20 @@ class TrainingRun:
             random_state=torch.get_rng_state(),
             weights=None if average is None else trained.state_dict,
             average_steps=None if average is None else average.steps,
+            stream=self._stream_state(),
         )
         checkpoint = trained if average is None else self.describe(average.state)
         checkpoint.training.update(state.to_dict())
         return checkpoint
+
+    def _stream_state(self) -> Mapping[str, int] | None:
+        """Where the run stands in its shards."""
+        if self.follower is not None:
+            return self.follower.state()
+        if self.config.shards is None or self.source.length is None:
+            return None
+        held_out = self.held_out.get("synthetic", ())
+        return {"samples": self.source.length + len(held_out)}
 
     def _restore(self) -> None:
         """Go on from ``last.pt``, bit for bit on one thread of a processor.
@@ -251,14 +283,16 @@ class TrainingRun:
             append=self.patterns_before > 0,
             tensorboard=self.config.tensorboard,
         )
-        is_interrupted = self._take_steps(stop, log)
-        self.clock.stop()
-        if self.team.is_first:
-            self._save()
-            if not is_interrupted:
-                self._evaluate()
-                self._save()  # with the accuracies
-            log.write(self._report())
+        with self.follower or nullcontext():
+            is_interrupted = self._take_steps(stop, log)
+            self.clock.stop()
+            if self.team.is_first:
+                self._save()
+                if not is_interrupted:
+                    self._evaluate()
+                    self._save()  # with the accuracies
+                log.write(self._report())
+                self._end_stream()
         log.close()
         self.team.agree([0.0], self.device)  # all find the checkpoint whole
         return TrainReport(
@@ -272,10 +306,14 @@ class TrainingRun:
             is_interrupted=is_interrupted,
             cpu_seconds=self.clock.cpu_seconds(),
             made_per_core_second=self.loader.throughput.made_per_core_second,
+            acknowledged=0 if self.follower is None else self.follower.acknowledged,
+            explanation=self.explanation,
         )
 
     def _take_steps(self, stop: threading.Event, log: TrainingLog) -> bool:
         """Train until the end; say whether it was stopped before."""
+        if self.follower is not None:
+            return self._follow(stop, log, self.follower)
         with closing(iter(self.loader)) as batches:
             while True:
                 asked, done = self.team.agree(
@@ -283,15 +321,86 @@ class TrainingRun:
                 )
                 if asked or done >= 1.0:
                     return bool(asked) and done < 1.0
-                try:
-                    self._step(cast(StepBatch, next(batches)))
-                except (RuntimeError, MemoryError) as error:
-                    told = explain_out_of_memory(error, self.batch_size)
-                    if told is None:
-                        raise
-                    raise told from error
+                self._try_step(cast(StepBatch, next(batches)))
                 if self.team.is_first:
                     self._look_around(log)
+
+    def _follow(
+        self, stop: threading.Event, log: TrainingLog, follower: Follower
+    ) -> bool:
+        """Train on what others are writing; say whether it was stopped.
+
+        Processes of a team agree once a step, and four times a second while any of
+        them waits for shards: so checkpoints are written, and shards given free, also
+        while nothing can be learnt.
+        """
+
+        def agree(*, waits: bool) -> bool:
+            asked, done, anyone_waits = self.team.agree(
+                [float(stop.is_set()), self._fraction(), float(waits)], self.device
+            )
+            if asked or done >= 1.0:
+                raise _Over(bool(asked) and done < 1.0)
+            if waits:
+                follower.waits(self.position)
+            if anyone_waits and self.team.is_first:
+                self._look_around(log)
+            return not anyone_waits
+
+        def wait() -> None:
+            agree(waits=True)
+
+        self.loader.on_wait = wait
+        try:
+            with closing(iter(self.loader)) as batches, closing(follower.source):
+                for batch in batches:
+                    while not agree(waits=False):
+                        pass
+                    follower.goes_on()
+                    self._try_step(cast(StepBatch, batch))
+                    if self.team.is_first:
+                        self._look_around(log)
+                while not agree(waits=False):  # others may not know it yet
+                    pass
+                self.explanation = (
+                    f"the set of {self.config.shards} has come to its end"
+                )
+        except _Over as over:
+            return over.is_interrupted
+        return False
+
+    def _end_stream(self) -> None:
+        """Say how the stream stood when the run ended."""
+        follower, reading = self.follower, self._reading("ended")
+        if follower is None:
+            return
+        parts = [self.explanation, follower.bottleneck(reading)]
+        self.explanation = "; ".join(part for part in parts if part)
+        follower.tell(reading)
+        follower.end(self.explanation or "the run is over")
+
+    def _reading(self, phase: str) -> MeterReading:
+        """How this side of the stream stands."""
+        follower = self.follower
+        return MeterReading(
+            phase=phase,
+            run=str(self.config.out.resolve()),
+            samples=self.patterns_seen,
+            acknowledged=0 if follower is None else follower.acknowledged,
+            per_second=self._speed(),
+            waited=min(1.0, self._waited()),
+            seconds=self.clock.elapsed(),
+        )
+
+    def _try_step(self, batch: StepBatch) -> None:
+        """Change the weights once, or say why not."""
+        try:
+            self._step(batch)
+        except (RuntimeError, MemoryError) as error:
+            told = explain_out_of_memory(error, self.batch_size)
+            if told is None:
+                raise
+            raise told from error
 
     def _look_around(self, log: TrainingLog) -> None:
         """Evaluate, report and save, where it is time to."""
@@ -301,11 +410,14 @@ class TrainingRun:
             log.write(self._report())
         elif now - self.reported > _PROGRESS_SECONDS:
             self._report()
-        if now - self.saved > _CHECKPOINT_SECONDS:
+        follower = self.follower
+        is_due = follower is not None and follower.is_due(self.patterns_seen)
+        if is_due or now - self.saved > _CHECKPOINT_SECONDS:
             self._save()
 
     def _step(self, batch: StepBatch) -> None:
         """Change the weights once."""
+        self.position = self.loader.patterns_given
         fraction = 0.0 if self.config.is_endless else self._fraction()
         factor = rate_factor(
             self.config.schedule, self.steps, fraction, self.patterns_seen
@@ -396,7 +508,12 @@ class TrainingRun:
             accuracy=dict(self.accuracy),
             cpu_seconds=self.clock.cpu_seconds(),
             made_per_core_second=self.loader.throughput.made_per_core_second,
+            note="" if self.follower is None else self.follower.note,
         )
+        if self.follower is not None:
+            self.follower.tell(
+                self._reading("waiting" if self.follower.note else "running")
+            )
         self.losses.clear()
         self.reported = time.perf_counter()
         if self.on_progress is not None:
@@ -433,5 +550,8 @@ class TrainingRun:
     def _save(self) -> None:
         """Write the checkpoint, unless its weights have run away."""
         self._mean_loss()
+        started = time.perf_counter()
         self.files.write_last(self._checkpoint())
         self.saved = time.perf_counter()
+        if self.follower is not None:
+            self.follower.saved(self.patterns_seen, self.saved - started)

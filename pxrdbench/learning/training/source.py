@@ -10,9 +10,21 @@ import numpy as np
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.manifest import Manifest
+from pxrdbench.dataset.shards.rolling import RollingSet, find_consumer
 from pxrdbench.dataset.shards.shard_set import ShardSet
 from pxrdbench.dataset.source import BatchSource
+from pxrdbench.dataset.storage.open import open_store
+from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ModelError
+from pxrdbench.learning.loading.following import (
+    Say,
+    find_origin,
+    find_way,
+    refuse_second,
+)
+from pxrdbench.learning.loading.growing import GrowingSet
+from pxrdbench.learning.loading.loader import BUFFER
 from pxrdbench.learning.loading.mixture import MixedRecipes
 from pxrdbench.learning.loading.real_crystals import open_real_crystals
 from pxrdbench.learning.loading.source_range import SourceRange
@@ -43,8 +55,17 @@ class TrainingSource:
     provenance: Mapping[str, Any]
 
 
-def open_training_source(config: TrainConfig) -> TrainingSource:
+def open_training_source(
+    config: TrainConfig,
+    say: Say = lambda _: None,
+    state: Mapping[str, int] | None = None,
+) -> TrainingSource:
     """Find what a configuration names.
+
+    Args:
+        config: Of the run.
+        say: Told what is waited for.
+        state: What a checkpoint kept of the stream that the run goes on with.
 
     Raises:
         ModelError: If it names none or several, or one too small to hold anything out.
@@ -64,7 +85,7 @@ def open_training_source(config: TrainConfig) -> TrainingSource:
         held_out = {"synthetic": _last(source, n)} if n else {}
         kept: BatchSource = SourceRange(source, 0, len(source) - n) if n else source
     else:
-        kept, synthetic, provenance = _open_synthetic(config)
+        kept, synthetic, provenance = _open_synthetic(config, say, state)
         held_out = {"synthetic": synthetic}
     if config.track is not None and (real := _real_patterns(config.track, kept)):
         held_out["real"] = real
@@ -83,10 +104,16 @@ def open_training_source(config: TrainConfig) -> TrainingSource:
     )
 
 
-def _open_synthetic(config: TrainConfig) -> tuple[BatchSource, Batch, dict[str, Any]]:
+def _open_synthetic(
+    config: TrainConfig, say: Say, state: Mapping[str, int] | None
+) -> tuple[BatchSource, Batch, dict[str, Any]]:
     """A recipe, a mixture of recipes, or shards."""
     if config.shards is not None:
-        return _open_shards(config, config.shards)
+        store = open_store(config.shards)
+        way = find_way(store, config.patience, say)
+        if way == "rolling" or (state and "origin" in state) or way == "growing":
+            return _follow(config, store, way, say, state)
+        return _open_shards(config, config.shards, state)
     if (recipe := config.recipe) is not None:
         if not config.mixture:
             held_out = recipe.batch(_HELD_OUT_START, config.held_out)
@@ -104,19 +131,72 @@ def _open_synthetic(config: TrainConfig) -> tuple[BatchSource, Batch, dict[str, 
     raise ModelError("there is no recipe to draw from")
 
 
+def _follow(
+    config: TrainConfig,
+    store: Store,
+    way: str,
+    say: Say,
+    state: Mapping[str, int] | None,
+) -> tuple[BatchSource, Batch, dict[str, Any]]:
+    """Shards that are still written."""
+    source: RollingSet | GrowingSet
+    if way == "rolling":
+        consumer = find_consumer(store) or ""
+        refuse_second(store, consumer, str(config.out.resolve()))
+        size = Manifest.read_description(store).shard_samples
+        origin = find_origin(store) * size if state is None else state["origin"]
+        source = reader = RollingSet(
+            store,
+            consumer,
+            measurement=config.measurement,
+            acknowledge_read=False,
+            origin=origin,
+        )
+        begins = f", from sample {origin:,} on" if origin and state is None else ""
+        say(f"following {store.location} as its consumer {consumer!r}{begins}")
+    else:
+        source = GrowingSet(
+            store,
+            seed=config.seed,
+            buffer=BUFFER,
+            measurement=config.measurement,
+            first_pass=(state or {}).get("first_pass"),
+            is_repeated=not config.is_endless,
+        )
+        reader = source.following
+        say(
+            f"following {store.location}: the first pass takes each sample once, as it "
+            "comes"
+            + (
+                "; the run ends with the set"
+                if config.is_endless
+                else "; further passes follow if the run is longer"
+            )
+        )
+    # No sample of the set is its last one yet: held out are others of its recipe.
+    held_out = reader.draw(_HELD_OUT_START, config.held_out)
+    provenance = _provenance(reader.card, _shares(reader.recipe))
+    if config.measurement is not None:
+        provenance["measurement"] = (config.measurement,)
+    return source, held_out, provenance
+
+
 def _open_shards(
-    config: TrainConfig, folder: str | Path
+    config: TrainConfig, folder: str | Path, state: Mapping[str, int] | None
 ) -> tuple[BatchSource, Batch, dict[str, Any]]:
     shards = ShardSet(folder, measurement=config.measurement)
+    # A set that has grown since: the run goes on with what it began with, or the
+    # samples that it is judged by would be learnt.
+    length = min((state or {}).get("samples", shards.length), shards.length)
     # The last samples, so that no recipe and no prior is needed to read shards.
-    n_held_out = min(config.held_out, shards.length // _LARGEST_SHARE_HELD_OUT)
+    n_held_out = min(config.held_out, length // _LARGEST_SHARE_HELD_OUT)
     if n_held_out < 1:
         raise ModelError(
-            f"{folder} holds {shards.length} samples; at least "
+            f"{folder} holds {length} samples; at least "
             f"{_LARGEST_SHARE_HELD_OUT} are needed, of which one is held out"
         )
-    kept = SourceRange(shards, 0, shards.length - n_held_out)
-    held_out = _last(shards, n_held_out)
+    kept = SourceRange(shards, 0, length - n_held_out)
+    held_out = shards.batch(length - n_held_out, n_held_out)
     provenance = _provenance(shards.card, _counted(held_out))
     if config.measurement is not None:
         provenance["measurement"] = (config.measurement,)

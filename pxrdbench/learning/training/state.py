@@ -27,6 +27,8 @@ class TrainingState:
         random_state: Of torch's generator; None in files of old.
         weights: Those that are trained, where the checkpoint's are their average.
         average_steps: Steps that this average has seen.
+        stream: Where a run on shards stands in them: ``samples`` of a set that was
+            whole, or ``origin`` and ``first_pass`` of one that is still written.
     """
 
     optimizer: Mapping[str, Any]
@@ -39,6 +41,7 @@ class TrainingState:
     random_state: torch.Tensor | None = None
     weights: Mapping[str, torch.Tensor] | None = None
     average_steps: int | None = None
+    stream: Mapping[str, int] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As a checkpoint holds it."""
@@ -69,4 +72,5 @@ class TrainingState:
             random_state=state.get("random_state"),
             weights=state.get("weights"),
             average_steps=None if steps is None else int(steps),
+            stream=state.get("stream"),
         )

@@ -1,5 +1,7 @@
 """Train a model for some minutes or some patterns, stop, and go on later."""
 
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,6 +9,7 @@ from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.learning.training.config import TrainConfig, TrainProgress, TrainReport
 from pxrdbench.learning.training.distributed import join_team
+from pxrdbench.learning.training.files import TrainingFiles
 from pxrdbench.learning.training.run import TrainingRun
 from pxrdbench.learning.training.source import open_training_source
 from pxrdbench.learning.training.threads import stop_signals, torch_threads
@@ -30,7 +33,15 @@ def train(
         ModelError: If the configuration contradicts itself, or the checkpoint to go
             on from belongs to another model or other data.
     """
-    opened = open_training_source(config)
+
+    def say(note: str) -> None:
+        if on_progress is not None:
+            on_progress(TrainProgress(0, None, math.nan, 0.0, 0.0, 0.0, 0.0, note=note))
+
+    # One of several processes speaks for all.
+    tell = say if os.environ.get("RANK", "0") == "0" else lambda _: None
+    stream = TrainingFiles(config.out, 0).read_stream() if config.resume else None
+    opened = open_training_source(config, tell, stream)
     return fit(
         config,
         opened.source,

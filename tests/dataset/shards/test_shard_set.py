@@ -8,6 +8,7 @@ from numba import config
 from small_sets import write_set
 
 from pxrdbench.dataset.recipes.recipe import Recipe
+from pxrdbench.dataset.shards.manifest import ShardWarning
 from pxrdbench.dataset.shards.shard_set import ShardSet
 from pxrdbench.dataset.shards.verify import verify_shards
 from pxrdbench.diffraction.measurement.measurement import (
@@ -66,7 +67,10 @@ def test_another_epoch_has_other_sizes_for_the_same_peaks(recipe, shards, epoch)
 def test_gap_is_closed_and_the_index_tells(shards, tmp_path):
     folder = shutil.copytree(shards, tmp_path / "copy")
     (folder / "shard-000000.tar").unlink()
-    opened = ShardSet(folder, epoch=3)
+    with pytest.raises(ShardError, match=r"shard-000000\.tar is missing"):
+        ShardSet(folder)
+    with pytest.warns(ShardWarning, match="600 samples are left"):
+        opened = ShardSet(folder, epoch=3, skip_damaged=True)
     assert opened.length == 600
     batch = opened.batch(0, 5)
     assert batch.index.tolist() == [600, 601, 602, 603, 604]
@@ -96,7 +100,7 @@ def test_swapped_shards_are_noticed(shards, tmp_path):
     folder = shutil.copytree(shards, tmp_path / "copy")
     opened = ShardSet(folder)
     shutil.copy(folder / "shard-000000.tar", folder / "shard-000001.tar")
-    with pytest.raises(ShardError, match=r"not where it should be|damaged"):
+    with pytest.raises(ShardError, match="has changed since it was written"):
         opened.batch(600, 1)
 
 

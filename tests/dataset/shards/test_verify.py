@@ -147,10 +147,10 @@ def test_other_labels_are_found(copy, field):
 def test_record_that_does_not_add_up_is_found(copy):
     path = copy / "shard-000001.json"
     record = json.loads(path.read_text())
-    record |= {"first": 5, "space_group_counts": {"1": 3}}
-    path.write_text(json.dumps(record))
-    report = verify_shards(copy, sample=0)
-    assert len(report.problems) == 2
+    path.write_text(json.dumps(record | {"first": 5}))
+    assert "do not belong to shard-000001" in verify_shards(copy, sample=0).problems[0]
+    path.write_text(json.dumps(record | {"space_group_counts": {"1": 3}}))
+    assert "do not add up" in verify_shards(copy, sample=0).problems[0]
 
 
 def test_record_sum_is_that_of_any_tool(shards):
