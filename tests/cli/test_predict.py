@@ -175,9 +175,8 @@ def test_bad_input_is_one_sentence(folder, monkeypatch, arguments, told):
 
 def test_a_scan_of_several_ranges_is_several_rows(folder, tmp_path):
     angles, scans = measure(draw_crystals(1), "CuKa1", TwoThetaGrid(), noise=1)
-    half = len(angles) // 2
     text = "_FILEVERSION=2\n_WL1=1.5406\n_ANODE='Cu'\n"
-    for part in (slice(0, half), slice(half, None)):
+    for part in (slice(None), slice(None)):  # measured twice
         numbers = "\n".join(str(int(c)) for c in scans[0][part])
         text += f"_DRIVE='COUPLED'\n_START={angles[part][0]}\n_STEPSIZE=0.01\n_COUNTS\n"
         text += numbers + "\n"
