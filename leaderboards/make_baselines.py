@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pxrdbench.benchmark.leaderboard.maintained import vouch
 from pxrdbench.benchmark.leaderboard.submission import metadata_template, submit
 from pxrdbench.benchmark.scoring.class_order import ClassOrder, predict_class_order
 from pxrdbench.tracks.load import available_tracks, load_track
@@ -27,7 +28,6 @@ def make_metadata(kind: ClassOrder, source: str, track: str) -> dict[str, Any]:
         "name": kind,
         "title": TITLES[kind],
         "kind": "baseline",
-        "tier": "reproduced",
         "date": "2026-11-22",
         "authors": [{"name": "The pxrdbench developers"}],
         "description": TEXTS[kind],
@@ -57,7 +57,11 @@ def main() -> None:
                 predictions = predict_class_order(track, kind)
                 predictions.write(path)
                 source = predictions.provenance["frequencies"]
-                submit(path, make_metadata(kind, source, name), FOLDER, replace=True)
+                metadata = make_metadata(kind, source, name)
+                row = submit(
+                    path, metadata, FOLDER, replace=True, keep_predictions=False
+                )
+                vouch(FOLDER, row, "reproduced")
 
 
 if __name__ == "__main__":

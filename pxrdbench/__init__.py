@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from pxrdbench.tracks.hugging_face import load_split as load_split
     from pxrdbench.tracks.load import load_track as load_track
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Name that a user types -> the module it lives in.
 _HOME = {

@@ -1,11 +1,15 @@
 """The wheel holds all that the package reads, and works away from the checkout."""
 
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import pxrdbench
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,3 +80,43 @@ def test_wheel_works_elsewhere(wheel, tmp_path):
         text=True,
     )
     assert result.stdout.strip() == "complete", result.stderr
+
+
+def test_one_version_and_whom_to_cite():
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    version = about["version"]
+    assert pxrdbench.__version__ == version
+    citation = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert f"\nversion: {version}\n" in citation
+    assert "# doi:" in citation or "\ndoi:" in citation
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.findall(r"^## (\S+)", changes, re.MULTILINE)[0] == version
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= set(about["urls"])
+
+
+def test_pictures_of_the_readme_are_there_wherever_it_is_shown():
+    pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert pictures
+    for address in pictures:
+        assert address.startswith("https://")
+        assert (ROOT / address.split("/main/", 1)[1]).is_file()
+
+
+def test_the_wheel_is_small(wheel):
+    assert wheel.stat().st_size < 30e6
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if name.endswith((".nbi", ".nbc", ".pyc"))]
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["import pxrdbench", "import pxrdbench.cli.app", "px.read_scan", "px.Recipe"],
+)
+def test_heavy_packages_are_imported_by_what_needs_them(code):
+    code = code if code.startswith("import") else f"import pxrdbench as px; {code}"
+    heavy = ("torch", "ray", "datasets", "matplotlib", "sklearn", "onnx")
+    script = f"{code}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert result.stdout.strip() == "[]", result.stderr

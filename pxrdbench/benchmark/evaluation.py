@@ -143,7 +143,7 @@ def predict_model(
     if stored is not None:
         for option, value in (
             ("weights (--weights)", weights),
-            ("limits", limits),
+            ("limits (--unconfined)", limits),
             ("model_name", model_name),
         ):
             if value is not None:

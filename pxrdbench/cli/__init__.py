@@ -1,6 +1,8 @@
 """The command line: ``pxrdbench VERB``. Parse, call, print."""
 
+import os
 import sys
+import traceback
 
 from pxrdbench.cli.app import app
 from pxrdbench.errors import PxrdbenchError
@@ -9,9 +11,14 @@ __all__ = ["app", "main"]
 
 
 def main() -> None:
-    """Run the command line; a refused input is one sentence and exit status 2."""
+    """Run the command line; a refused input is one sentence and exit status 2.
+
+    ``pxrdbench --verbose VERB`` shows the calls that led there, too.
+    """
     try:
         app()
     except PxrdbenchError as error:
+        if os.environ.get("PXRDBENCH_TRACEBACK"):
+            traceback.print_exc()
         print(f"pxrdbench: {error}", file=sys.stderr)
         sys.exit(2)

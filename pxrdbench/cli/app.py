@@ -1,12 +1,13 @@
 """The verbs. Heavy libraries are imported by the verb that needs them."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pxrdbench.cli.bench import bench_app
-from pxrdbench.cli.display import console
+from pxrdbench.cli.display import console, set_voice
 from pxrdbench.cli.evaluate import evaluate
 from pxrdbench.cli.export import export
 from pxrdbench.cli.fetch import fetch
@@ -21,6 +22,7 @@ from pxrdbench.cli.predict import predict
 from pxrdbench.cli.prior import prior_app
 from pxrdbench.cli.simulate import instrument_app, simulate
 from pxrdbench.cli.split import split_app
+from pxrdbench.cli.stream import stream
 from pxrdbench.cli.studies import register as register_studies
 from pxrdbench.cli.train import export_model, models, train
 from pxrdbench.cli.verify import verify
@@ -40,7 +42,16 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and leave.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and --json, no more.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Tell where an error was raised.")
+    ] = False,
 ) -> None:
+    set_voice(quiet=quiet)
+    if verbose:
+        os.environ["PXRDBENCH_TRACEBACK"] = "1"
     if version:
         from pxrdbench import __version__
 
@@ -64,6 +75,7 @@ def demo(
 # The order in which help lists them: the way of a crystal through the house.
 app.command()(generate)
 app.command()(train)
+app.command()(stream)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(index)

@@ -1,9 +1,12 @@
 """What a person sees while they wait, and the tables they get."""
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Literal, Protocol
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -16,6 +19,40 @@ if not console.is_terminal:
 
 # Without a terminal (a log file, CI) a line this often [s] is enough.
 _PLAIN_INTERVAL = 15.0
+
+
+def set_voice(*, quiet: bool = False, for_scripts: bool = False) -> None:
+    """Say where a person is spoken to: nowhere, or beside what a script reads.
+
+    Args:
+        quiet: Print nothing but results for scripts, and errors.
+        for_scripts: The terminal's standard output belongs to JSON; words for a person
+            go to standard error.
+    """
+    console.quiet = quiet
+    console.stderr = for_scripts
+
+
+def print_json(value: Any) -> None:
+    """Print a report as one line of JSON to standard output."""
+    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can hold: fields of dataclasses, paths as text, no number as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(part) for part in value]
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # numpy
+        return _plain(value.tolist())
+    if isinstance(value, float) and value - value != 0.0:
+        return None
+    return value
 
 
 class Line(Protocol):

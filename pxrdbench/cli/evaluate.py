@@ -1,12 +1,20 @@
 """The verb ``eval``."""
 
+import json
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, live_line, make_table, p_value_text
+from pxrdbench.cli.display import (
+    console,
+    live_line,
+    make_table,
+    p_value_text,
+    print_json,
+)
+from pxrdbench.cli.options import JsonOption, known_parent
 
 if TYPE_CHECKING:
     from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
@@ -26,6 +34,7 @@ def run_evaluate(
     part: str | None = None,
     out: Path | None = None,
     weights: Path | None = None,
+    unconfined: bool = False,
 ) -> "Evaluation":
     """Evaluate a model under a live line, then print the table.
 
@@ -35,8 +44,10 @@ def run_evaluate(
         part: Part of it.
         out: Folder of results; beside the model, by the track's name, if None.
         weights: For a name or ``module:factory``.
+        unconfined: Whether to open a stranger's file where it cannot be confined.
     """
     from pxrdbench.benchmark.evaluation import evaluate, find_part
+    from pxrdbench.benchmark.foreign.sandbox import SandboxLimits
 
     loaded = find_part(model, track, part)
     if out is None:
@@ -51,7 +62,14 @@ def run_evaluate(
             seen.append((done, perf_counter()))
             line(f"{loaded.name}  {done:,} of {total:,} patterns", done / total)
 
-        evaluation = evaluate(model, loaded, out=out, weights=weights, on_progress=show)
+        evaluation = evaluate(
+            model,
+            loaded,
+            out=out,
+            weights=weights,
+            limits=SandboxLimits(unconfined=True) if unconfined else None,
+            on_progress=show,
+        )
     print_evaluation(evaluation)
     _print_speed(seen, Path(weights or model))
     console.print(f"report: {out / 'report.html'}")
@@ -131,17 +149,33 @@ def evaluate(
         Optional[str], typer.Option(help="Part of the track; test if left away.")
     ] = None,
     out: Annotated[
-        Optional[Path], typer.Option(help="Folder; beside the model if left away.")
+        Optional[Path],
+        typer.Option(
+            help="Folder; beside the model if left away.", callback=known_parent
+        ),
     ] = None,
+    unconfined: Annotated[
+        bool,
+        typer.Option(
+            "--unconfined",
+            help="Open a stranger's file even where this system cannot confine it.",
+        ),
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a model on real crystals it has not seen, with 95 % intervals."""
     from pxrdbench.cli.evaluate import run_evaluate
 
     if not track or len(track) == 1:
-        run_evaluate(model, track[0] if track else None, part, out, weights)
+        one = track[0] if track else None
+        found = run_evaluate(model, one, part, out, weights, unconfined)
+        if as_json:
+            print_json(json.loads(found.to_json()))
         return
     from pxrdbench.tracks.load import load_record
 
     for name in track:
         folder = out and out / load_record(name)["name"].replace("/", "-")
-        run_evaluate(model, name, part, folder, weights)
+        found = run_evaluate(model, name, part, folder, weights, unconfined)
+        if as_json:
+            print_json(json.loads(found.to_json()))

@@ -1,16 +1,16 @@
 """``pxrdbench export``: shards for programs that know nothing of this one."""
 
-from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, format_seconds, live_line
+from pxrdbench.cli.display import console, format_seconds, live_line, print_json
+from pxrdbench.cli.options import JsonOption, OutOption
 
 
 def export(
     shards: Annotated[str, typer.Argument(help="Folder or URL of shards.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write to.")],
+    out: OutOption,
     format_: Annotated[
         str, typer.Option("--format", help="parquet, webdataset or hdf5.")
     ] = "parquet",
@@ -27,6 +27,7 @@ def export(
     allow_restricted: Annotated[
         bool, typer.Option("--allow-restricted", help="For licence holders only.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write shards as Parquet, webdataset tars or HDF5, with card and Croissant.
 
@@ -43,6 +44,8 @@ def export(
             config,
             lambda done, total: line(f"{done:,} of {total:,} samples", done / total),
         )
+    if as_json:
+        print_json(report)
     console.print(
         f"{report.samples:,} samples in {report.files} file{'s' * (report.files != 1)} "
         f"({report.files_new} new), {format_size(report.bytes)}, in "

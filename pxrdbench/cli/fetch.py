@@ -6,7 +6,7 @@ from typing import Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
-from pxrdbench.cli.options import refuse_idle
+from pxrdbench.cli.options import known_parent, refuse_idle
 from pxrdbench.errors import OptionError
 
 
@@ -16,7 +16,8 @@ def fetch(
         Optional[str], typer.Argument(help="rruff, mp-20, cod, …; without: a list.")
     ] = None,
     out: Annotated[
-        Optional[Path], typer.Option("--out", help="Folder for the files.")
+        Optional[Path],
+        typer.Option("--out", help="Folder for the files.", callback=known_parent),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="The licence is known and agreed to.")

@@ -43,6 +43,8 @@ def run_generate(config: "GenerateConfig") -> "GenerateReport":
     with live_line("generate") as line:
 
         def show(progress: "GenerateProgress") -> None:
+            if progress.note:
+                console.print(progress.note)
             if progress.phase == "starting":
                 line("compiling kernels, starting Ray …")
                 return

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, format_seconds, live_line, make_table
+from pxrdbench.cli.display import (
+    console,
+    format_seconds,
+    live_line,
+    make_table,
+    print_json,
+)
+from pxrdbench.cli.options import JsonOption, OutOption
 
 if TYPE_CHECKING:
     from pxrdbench.sources.structures.load import ImportReport
@@ -32,7 +39,7 @@ def import_crystals(
             "wheel larixite, or its CIFs; cif: any CIFs."
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the result.")],
+    out: OutOption,
     path: Annotated[
         Optional[Path],
         typer.Argument(
@@ -73,6 +80,7 @@ def import_crystals(
     time_limit: Annotated[
         float, typer.Option(min=1.0, help="Longest time for one file [s].")
     ] = 20.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Import crystals; the same command goes on where it stopped.
 
@@ -118,6 +126,8 @@ def import_crystals(
             time_limit=time_limit,
             on_progress=tell,
         )
+    if as_json:
+        print_json(report)
     _print_report(report, symprec)
 
 

@@ -16,10 +16,11 @@ def run_submit(
     template: Path | None,
     check: Path | None,
     replace: bool,
+    unconfined: bool = False,
+    hub_dataset: str | None = None,
 ) -> None:
     """Write a template, check a row, or make a row of predictions and metadata."""
     from pxrdbench.benchmark.leaderboard.submission import (
-        check_submission,
         submit,
         write_template,
     )
@@ -28,17 +29,28 @@ def run_submit(
     if template is not None:
         console.print(f"fill in and submit with --metadata: {write_template(template)}")
     elif check is not None:
-        row = check_submission(check, predictions)
-        told = "recomputed from the predictions" if predictions else "consistent"
-        console.print(f"[green]sound[/]: {row.name}, every number {told}")
+        from pxrdbench.benchmark.row_check import check_row
+
+        name, told = check_row(check, predictions, unconfined=unconfined)
+        console.print(f"[green]sound[/]: {name}; {told}")
     elif predictions is None or metadata is None:
         raise EvaluationError(
             "give PREDICTIONS and --metadata FILE (--template FILE writes one to fill "
             "in), or --check ROW"
         )
     else:
+        if hub_dataset is not None:
+            from pxrdbench.benchmark.leaderboard.hub_results import (
+                check_dataset_name,
+                write_eval_results,
+            )
+
+            check_dataset_name(hub_dataset)
         path = submit(predictions, metadata, folder, replace=replace)
         console.print(f"row: {path}")
+        if hub_dataset is not None:
+            made = write_eval_results(path, hub_dataset)
+            console.print(f"for .eval_results/ of the model's repository: {made}")
 
 
 def run_leaderboard(folder: Path, out: Path | None) -> None:
@@ -65,6 +77,16 @@ def submit(
         Optional[Path], typer.Option(help="Check a row; with PREDICTIONS, recompute.")
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="A row of old.")] = False,
+    unconfined: Annotated[
+        bool,
+        typer.Option(
+            "--unconfined", help="Check even where this system cannot confine it."
+        ),
+    ] = False,
+    hub_dataset: Annotated[
+        Optional[str],
+        typer.Option(help="OWNER/NAME: also write a file for Hugging Face."),
+    ] = None,
 ) -> None:
     """Make a row of a leaderboard, checked and scored by trusted code."""
     from pxrdbench.cli.leaderboards import run_submit
@@ -72,16 +94,35 @@ def submit(
     if template is not None:
         refuse_idle(
             context,
-            ["predictions", "metadata", "folder", "check", "replace"],
+            [
+                "predictions",
+                "metadata",
+                "folder",
+                "check",
+                "replace",
+                "unconfined",
+                "hub_dataset",
+            ],
             "with --template, which writes a form and nothing else",
         )
     elif check is not None:
         refuse_idle(
             context,
-            ["metadata", "folder", "replace"],
+            ["metadata", "folder", "replace", "hub_dataset"],
             "with --check, which writes nothing",
         )
-    run_submit(predictions, metadata, folder, template, check, replace)
+    else:
+        refuse_idle(context, ["unconfined"], "without --check")
+    run_submit(
+        predictions,
+        metadata,
+        folder,
+        template,
+        check,
+        replace,
+        unconfined,
+        hub_dataset,
+    )
 
 
 def leaderboard(

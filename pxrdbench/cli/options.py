@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
+from pxrdbench.cli.display import console, set_voice
 from pxrdbench.errors import OptionError
 
 if TYPE_CHECKING:
@@ -61,7 +62,47 @@ TypeOption = Annotated[
     Optional[str],
     typer.Option("--structure-type", help="This type only, as '221 0:a 1:b O:c'."),
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+
+
+def known_parent(context: typer.Context, parameter: Any, out: Any) -> Any:
+    """Refuse a typed place to write to that is two folders from any that is there.
+
+    One folder is made (``--out imports/icsd``); more is a slip of the pen.
+
+    Raises:
+        OptionError: If neither the folder of it nor the one above exists.
+    """
+    name = parameter.name or ""
+    if out is None or "://" in str(out) or not _is_given(context, name):
+        return out
+    parent = Path(out).absolute().parent
+    if not parent.exists() and not parent.parent.exists():
+        raise OptionError(
+            f"{parameter.opts[0]} {out}: neither {parent} nor {parent.parent} is "
+            "there; make the folder first if the path is meant"
+        )
+    return out
+
+
+OutOption = Annotated[
+    Path, typer.Option("--out", help="Folder to write to.", callback=known_parent)
+]
+
+
+def _speak_to_scripts(as_json: bool) -> bool:
+    if as_json:
+        set_voice(quiet=console.quiet, for_scripts=True)
+    return as_json
+
+
+JsonOption = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="One line of JSON; words for people go to standard error.",
+        callback=_speak_to_scripts,
+    ),
+]
 
 
 def given(context: typer.Context) -> dict[str, Any]:

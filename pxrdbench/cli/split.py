@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, live_line, make_table
-from pxrdbench.cli.options import refuse_idle
+from pxrdbench.cli.display import console, live_line, make_table, print_json
+from pxrdbench.cli.options import JsonOption, known_parent, refuse_idle
 
 if TYPE_CHECKING:
     from pxrdbench.studies.leakage_report import KnownPeaks
@@ -20,10 +20,13 @@ TrackArgument = Annotated[
 
 
 @split_app.command("list")
-def split_list() -> None:
+def split_list(as_json: JsonOption = False) -> None:
     """List the tracks, their parts and sizes."""
     from pxrdbench.tracks.load import available_tracks, load_record
 
+    if as_json:
+        records = {track: load_record(track) for track in available_tracks()}
+        print_json({track: record["parts"] for track, record in records.items()})
     columns = ("track", "part", "crystals", "types", "groups", "frozen")
     table = make_table("Tracks", columns)
     for track in available_tracks():
@@ -33,11 +36,13 @@ def split_list() -> None:
 
 
 @split_app.command("show")
-def split_show(track: TrackArgument) -> None:
+def split_show(track: TrackArgument, as_json: JsonOption = False) -> None:
     """Say all about one track: parts, licence, digests, whom to cite."""
     from pxrdbench.tracks.load import load_record
 
     record = load_record(track)
+    if as_json:
+        print_json(record)
     console.print(f"[bold]{record['name']}[/] version {record['version']}")
     console.print(record["description"])
     columns = ("track", "part", "crystals", "types", "groups", "frozen")
@@ -70,29 +75,38 @@ def _add_parts(table: Any, track: str, record: dict[str, Any]) -> None:
 @split_app.command("export")
 def split_export(
     track: TrackArgument,
-    out: Annotated[Path, typer.Option("--out", help="New folder.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="New folder.", callback=known_parent)
+    ],
+    as_json: JsonOption = False,
 ) -> None:
     """Write a track as Parquet with data card and Croissant."""
     from pxrdbench.tracks.export import export_track
 
     card = export_track(track, out)
+    if as_json:
+        print_json({"title": card.title, "rows": card.rows, "out": out})
     console.print(f"{card.title}: {card.rows:,} rows → {out}")
     console.print(f'datasets.load_dataset("{out}") opens it')
 
 
 @split_app.command("check")
-def split_check(track: TrackArgument) -> None:
+def split_check(track: TrackArgument, as_json: JsonOption = False) -> None:
     """Render the frozen patterns, and compare with those that were published."""
     from pxrdbench.tracks.load import find_track, load_record
     from pxrdbench.tracks.pattern_digest import check_patterns
 
     found = find_track(track)
+    exact = {}
     for part in load_record(found)["frozen_parts"]:
         with live_line("check") as line:
             line(f"{track} {part}")
             same = check_patterns(found, part)
+        exact[part] = same
         told = "to the last bit" if same else "within the tolerance of other machines"
         console.print(f"[green]sound[/]: {track} {part}, the same {told}")
+    if as_json:
+        print_json({"track": track, "is_sound": True, "is_exact": exact})
 
 
 @split_app.command("audit")
@@ -226,7 +240,10 @@ def build_icsd(
     imported: Annotated[
         Path, typer.Argument(help="Folder that `pxrdbench import icsd` wrote.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for both tracks.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder for both tracks.", callback=known_parent),
+    ],
 ) -> None:
     """Build icsd/random and icsd/structure-type from an import."""
     from pxrdbench.tracks.build.icsd import build_icsd_tracks
@@ -245,7 +262,10 @@ def build_rruff(
     folder: Annotated[
         Path, typer.Argument(help="Folder of RRUFF's archives, those of DIF files too.")
     ],
-    out: Annotated[Path, typer.Option("--out", help="Folder for both tracks.")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", help="Folder for both tracks.", callback=known_parent),
+    ],
     processed: Annotated[
         bool, typer.Option("--processed", help="Patterns without background.")
     ] = False,

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, live_line, make_table, p_value_text
+from pxrdbench.cli.display import (
+    console,
+    live_line,
+    make_table,
+    p_value_text,
+    print_json,
+)
+from pxrdbench.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from pxrdbench.benchmark.scoring.intervals import Estimate
@@ -50,6 +57,7 @@ def compare(
     out: Annotated[
         Optional[Path], typer.Option(help="Keep the numbers (JSON).")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare two models, or two sets of training seeds, on the same crystals."""
     import json
@@ -57,6 +65,8 @@ def compare(
     from pxrdbench.studies.comparison import compare as run
 
     result = run(first, second, track, seeds_are_paired=paired_seeds)
+    if as_json:
+        print_json(result.to_dict())
     sizes = [len(names) for names in result.models]
     labels = [f"{names[0]} ({len(names)})" for names in result.models]
     table = make_table(

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import accuracy_text, console, format_seconds, live_line
+from pxrdbench.cli.display import (
+    accuracy_text,
+    console,
+    format_seconds,
+    live_line,
+    print_json,
+)
 from pxrdbench.cli.options import (
     CoordinatesOption,
     Frequencies,
     FrequenciesOption,
+    JsonOption,
     MaxVolumeOption,
     MeasurementOption,
     OutOption,
@@ -30,7 +37,7 @@ if TYPE_CHECKING:
     from pxrdbench.learning.training.experiments import Experiment
 
 # Who starts the trainer first waits so long for a set of shards to appear [s].
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 def train(
@@ -194,12 +201,16 @@ def _long_time(seconds: float) -> str:
     return f"{days:,.0f} days" if days < 730 else f"{days / 365.25:,.0f} years"
 
 
-def models() -> None:
+def models(as_json: JsonOption = False) -> None:
     """List the models that can be trained, and published runs (train --preset)."""
     from pxrdbench.learning.models.crystallographer import NAME
     from pxrdbench.learning.networks.registry import available_models, find_model
     from pxrdbench.learning.training.experiments import EXPERIMENTS
 
+    if as_json:
+        networks = {name: find_model(name).summary for name in available_models()}
+        presets = {name: found.summary for name, found in EXPERIMENTS.items()}
+        print_json({"models": networks, "presets": presets})
     for name in available_models():
         console.print(f"{name:26} {find_model(name).summary}".rstrip())
     console.print(f"{NAME:26} reads without a network: `eval {NAME}:open`")
@@ -218,15 +229,25 @@ def export_model(
     patterns: Annotated[
         int, typer.Option(min=1, help="Patterns to compare on.")
     ] = 1000,
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0.0, help="Difference of logits, as a part of their spread."),
+    ] = 0.01,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write a trained model as ONNX, and check that it gives the same logits."""
+    """Write a trained model as ONNX, and check that it guesses the same."""
     from pxrdbench.learning.models.onnx_export import export_onnx
 
-    report = export_onnx(checkpoint, out or _beside(checkpoint), patterns)
+    report = export_onnx(
+        checkpoint, out or _beside(checkpoint), patterns, tolerance=tolerance
+    )
+    if as_json:
+        print_json(report)
     console.print(
         f"{report.path}: {report.n_bytes / 1e6:.1f} MB; on {report.n_patterns:,} "
-        f"patterns of dev the logits differ by at most {report.difference:.1e}, "
-        f"the first guess in {report.n_other_guesses}; top-1 "
+        f"patterns of dev the logits differ by at most {report.difference:.1e} "
+        f"({report.relative:.1e} of their spread), the first guess in "
+        f"{report.n_other_guesses}; top-1 "
         f"{100 * report.accuracy_onnx:.2f} % (here {100 * report.accuracy:.2f} %)"
     )
 

@@ -1,16 +1,19 @@
 """The verb ``verify``."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, live_line
-from pxrdbench.cli.options import refuse_idle
+from pxrdbench.cli.display import console, live_line, print_json
+from pxrdbench.cli.options import JsonOption, refuse_idle
 
 
-def run_verify(folder: Path | str, samples: int, prior: str | None = None) -> None:
+def run_verify(
+    folder: Path | str, samples: int, prior: str | None = None, *, as_json: bool = False
+) -> None:
     """Check shards and print what was found; exit status 1 if something is wrong."""
     from pxrdbench.dataset.shards.verify import verify_shards
     from pxrdbench.factory.limits import format_size
@@ -24,6 +27,8 @@ def run_verify(folder: Path | str, samples: int, prior: str | None = None) -> No
                 f"{done} of {total} shards", done / max(total, 1)
             ),
         )
+    if as_json:
+        print_json({**asdict(report), "is_sound": report.is_sound})
     console.print(
         f"{report.shards} shards, {report.samples:,} samples, "
         f"{format_size(report.bytes)}; {report.redrawn} samples drawn again, "
@@ -46,10 +51,11 @@ def verify(
         Optional[str],
         typer.Option(help="The recipe's, if it is not beside the shards; or a name."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Hash every shard again, draw some samples again, and compare."""
     from pxrdbench.cli.verify import run_verify
 
     if samples == 0:
         refuse_idle(context, ["prior"], "with --samples 0: nothing is drawn anew")
-    run_verify(shards, samples, prior)
+    run_verify(shards, samples, prior, as_json=as_json)

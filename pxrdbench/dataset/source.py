@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -43,6 +44,7 @@ class BatchSource(ABC):
         is_random_access: Whether ``take`` costs hardly more than ``batch``: samples
             are then mixed one by one.
         skipped: Samples left out so far because they are damaged, by shard.
+        shards_at_once: Shards whose blocks a shuffling loader mixes.
     """
 
     grid: TwoThetaGrid
@@ -54,6 +56,7 @@ class BatchSource(ABC):
     shard_starts: Int64[np.ndarray, " shards_and_one"] | None = None
     is_random_access: bool = False
     skipped: Mapping[str, int] = _NOTHING
+    shards_at_once: int = 16
 
     @abstractmethod
     def batch(self, start: int, count: int) -> Batch:
@@ -72,6 +75,29 @@ class BatchSource(ABC):
         return Batch.join(
             [self.batch(int(run[0]), len(run)) for run in cut_runs(numbers)]
         )
+
+    def wait_for(self, stop: int) -> None:  # noqa: B027 - most sources need nothing
+        """Wait until all samples before a number can be read.
+
+        Raises:
+            EndOfSource: If the source ends before.
+        """
+
+    def identity(self) -> Mapping[str, str | int]:
+        """What tells this source from another, for the state of a loader."""
+        length = -1 if self.length is None else self.length
+        return {"source": type(self).__name__, "length": length}
+
+    def resumed(self, identity: Mapping[str, Any]) -> "BatchSource":
+        """Give the source as it was when a state was saved, where it has only grown.
+
+        Args:
+            identity: What `identity` gave then.
+
+        Returns:
+            The source itself, if it cannot tell.
+        """
+        return self
 
     def with_epoch(self, epoch: int) -> "BatchSource":
         """Give the same crystals with other sizes and noise, for another pass.

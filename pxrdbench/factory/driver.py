@@ -123,6 +123,7 @@ class Run:
     ) -> None:
         self.samples_new = 0
         self.seconds = 0.0
+        self.had_workers = False
         self._total_seconds = total_seconds
         self._plan = plan
         self._tell = tell
@@ -151,11 +152,13 @@ class Run:
             ShardError: If workers keep dying, or there are none.
         """
         self._idle = self._crew.start()
+        self.had_workers = bool(self._idle)
         self._started = self._heard_of_workers = time.monotonic()
         while True:
             self._watch(is_interrupted())
             self._retire()
             self._idle += self._crew.arrivals()
+            self.had_workers |= bool(self._idle)
             self._hand_out()
             if self._is_over():
                 break

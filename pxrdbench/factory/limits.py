@@ -1,10 +1,18 @@
-"""Sizes as people write them."""
+"""Sizes as people write them, and what a machine has."""
 
+import os
 import re
 
 from pxrdbench.errors import ShardError
 
 _UNITS = {"": 1, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+
+
+def count_processors() -> int:
+    """Processors that this process may use, which Slurm or taskset can limit."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def parse_size(text: str) -> int:

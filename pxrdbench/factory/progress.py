@@ -40,6 +40,7 @@ class GenerateProgress:
         is_rolling: Whether a full folder is waited for rather than an end.
         waited_seconds: Time that workers stood still for want of room.
         consumer: How the set's consumer stands, where it has one that told.
+        note: What is to be said once; empty for nothing.
     """
 
     phase: Phase
@@ -58,6 +59,7 @@ class GenerateProgress:
     is_rolling: bool = False
     waited_seconds: float = 0.0
     consumer: MeterReading | None = None
+    note: str = ""
 
     @property
     def waited(self) -> float:
@@ -155,8 +157,16 @@ class RateMeter:
         return max(now - before, 0) / (last - first) if last > first else 0.0
 
 
-def explain_end(folder: str, plan: ShardPlan, stopped_by: Limit) -> str:
+def explain_end(
+    folder: str, plan: ShardPlan, stopped_by: Limit, *, had_workers: bool = True
+) -> str:
     """Say why a run ended and what can be done."""
+    if stopped_by == "time" and not had_workers:
+        return (
+            "The time is up and nothing was written: no processor of the Ray that was "
+            "joined became free (`ray status` says who holds them); give --address of "
+            "a cluster with room, or more time."
+        )
     size, limit = format_size(plan.bytes), format_size(plan.max_bytes)
     shard = format_size(plan.bytes_per_sample * plan.shard_samples)
     go_on = "the same command goes on where this run stopped"

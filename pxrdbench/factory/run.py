@@ -6,14 +6,14 @@ any order, with any interruption, leaves the same files. The plan is read from t
 folder at the start: that is all there is to resuming.
 """
 
-import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from pxrdbench.dataset.recipes.recipe import Recipe
-from pxrdbench.dataset.shards.manifest import BLOCK_SAMPLES, Manifest
+from pxrdbench.dataset.shards.manifest import BLOCK_SAMPLES, DATASET_FILE, Manifest
 from pxrdbench.dataset.shards.meter import (
     PRODUCER_FILE,
     Meter,
@@ -28,7 +28,8 @@ from pxrdbench.dataset.storage.open import PATIENCE, open_store
 from pxrdbench.dataset.storage.store import Store, explain_os_error
 from pxrdbench.errors import ShardError
 from pxrdbench.factory.driver import Run
-from pxrdbench.factory.plan import ShardPlan, open_folder
+from pxrdbench.factory.limits import count_processors, format_size
+from pxrdbench.factory.plan import SHARD_SAMPLES, ShardPlan, open_folder
 from pxrdbench.factory.progress import (
     GenerateProgress,
     GenerateReport,
@@ -42,6 +43,11 @@ from pxrdbench.factory.ray.session import RaySession, read_handler, restore_hand
 from pxrdbench.factory.run_log import RunLog
 
 MAX_SIZE_BYTES = 20_000_000_000
+# A rolling set is cut into so many shards at least, of samples of about this size.
+_ROLLING_SHARDS = 8
+_SAMPLE_BYTES = 1_500
+# One shard is read while the next one is there; a fifth for shards that are larger.
+_LEAST_SHARDS = 2.2
 
 
 @dataclass(frozen=True)
@@ -131,7 +137,8 @@ def generate(
 
 def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> GenerateReport:
     """Look at the folder, and work if there is something to do."""
-    manifest = open_folder(store, config.recipe.card, config.shard_samples)
+    shard_samples = config.shard_samples or _choose_shard_samples(config, store)
+    manifest = open_folder(store, config.recipe.card, shard_samples)
     keep_prior(store, config.recipe.prior)
     if config.rolling:
         open_rolling(store, config.rolling)
@@ -161,7 +168,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
         rolling=config.rolling,
         shards_there=plan.shards,
     )
-    workers = config.workers or os.cpu_count() or 1
+    workers = config.workers or count_processors()
     tell(
         GenerateProgress(
             "starting",
@@ -179,7 +186,10 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     meter.say(MeterReading("starting", samples=plan.samples, bytes=plan.bytes))
     with meter:
         try:
-            plan.expect(_warm_up(config.recipe))
+            size, seconds = _warm_up(config.recipe)
+            plan.expect(size)
+            if note := _foresee(config, plan, seconds / workers):
+                tell(GenerateProgress("starting", workers, plan.samples, note=note))
             with (
                 RaySession(
                     workers, config.address, dashboard=config.dashboard
@@ -258,12 +268,66 @@ def _write_end(store: Store, plan: ShardPlan) -> None:
         store.write(END_FILE, end)
 
 
-def _warm_up(recipe: Recipe) -> float:
-    """Compile the kernels once, for all workers; returns the bytes of a sample."""
-    block, _ = draw_block(recipe, 0, BLOCK_SAMPLES)
+def _choose_shard_samples(config: GenerateConfig, store: Store) -> int | None:
+    """Samples of a shard of a new rolling set: eight or more fit into its limit.
+
+    Producers and consumer then stand still for each other least.
+    """
+    if not config.rolling or DATASET_FILE in store.sizes():
+        return None
+    fits = int(config.max_size_bytes / _ROLLING_SHARDS / _SAMPLE_BYTES)
+    return min(SHARD_SAMPLES, max(fits // BLOCK_SAMPLES, 1) * BLOCK_SAMPLES)
+
+
+def _warm_up(recipe: Recipe) -> tuple[float, float]:
+    """Compile the kernels once, for all workers.
+
+    Returns:
+        Bytes of a sample, and the time that one core takes for it [s].
+    """
+    draw_block(recipe, 0, BLOCK_SAMPLES)
+    started = time.thread_time()
+    block, _ = draw_block(recipe, 0, 2 * BLOCK_SAMPLES)
+    seconds = time.thread_time() - started
     arrays = (block.index, block.space_group, block.crystallite_size_nm)
     size = sum(array.nbytes for array in (*arrays, *block.peaks.values()))
-    return size / BLOCK_SAMPLES
+    return size / len(block), seconds / len(block)
+
+
+def _foresee(config: GenerateConfig, plan: ShardPlan, seconds: float) -> str:
+    """Say at the start what a limit comes to, where another one was asked for.
+
+    Args:
+        config: Of the run.
+        plan: What there is.
+        seconds: Time a sample, of all workers together [s].
+
+    Returns:
+        A sentence; empty if there is nothing to say.
+
+    Raises:
+        ShardError: If a rolling set has no room for two shards.
+    """
+    shard = plan.bytes_per_sample * plan.shard_samples
+    if config.rolling:
+        if config.max_size_bytes < _LEAST_SHARDS * shard:
+            raise ShardError(
+                f"a rolling set of {format_size(config.max_size_bytes)} has no room "
+                f"for two shards of {plan.shard_samples:,} samples "
+                f"({format_size(shard)} each), and would stand still: raise "
+                "--max-size, or begin a new folder with fewer --shard-samples"
+            )
+        return ""
+    room = config.max_size_bytes - plan.bytes
+    holds = room / plan.bytes_per_sample * seconds
+    if config.seconds is None or holds > config.seconds:
+        return ""
+    return (
+        f"{format_size(config.max_size_bytes)} hold about {holds / 3600:.2g} hours of "
+        f"the {config.seconds / 3600:.3g} asked for, at {1 / seconds:,.0f} samples/s:"
+        " raise --max-size, let a consumer make room (--rolling NAME), or train "
+        "straight from the recipe (train --online)"
+    )
 
 
 def _make_report(
@@ -283,5 +347,7 @@ def _make_report(
         seconds=run.seconds if run else 0.0,
         workers=workers,
         stopped_by=stopped_by,
-        explanation=explain_end(out, plan, stopped_by),
+        explanation=explain_end(
+            out, plan, stopped_by, had_workers=run is None or run.had_workers
+        ),
     )

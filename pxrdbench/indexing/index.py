@@ -31,7 +31,7 @@ from pxrdbench.indexing.lines.find import check_pattern, find_lines
 from pxrdbench.indexing.lines.line_list import LineList
 
 # Candidates whose intensities are fitted: each costs as much as all that was before.
-READ_CELLS = 8
+READ_CELLS = 10
 # A stated cell may be of another temperature or composition; its metric is taken for
 # the symmetry that it has within this strain.
 _STATED_STRAIN = 0.003

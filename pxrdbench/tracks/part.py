@@ -60,6 +60,10 @@ class Part(BatchSource):
     def __len__(self) -> int:
         return len(self.ids)
 
+    def identity(self) -> dict[str, str | int]:
+        """What tells this part from another."""
+        return {"source": "Part", "part": self.part, "track": self.digest}
+
     def batch(self, start: int, count: int) -> Batch:
         """Give the patterns of samples start to start + count.
 

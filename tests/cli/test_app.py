@@ -23,12 +23,13 @@ def run(*arguments):
 
 def test_version():
     result = CliRunner().invoke(app, ["--version"])
-    assert result.output.strip() == "0.1.0"
+    assert result.output.strip() == "0.2.0"
 
 
 def test_every_verb_has_help():
     for verb in (
-        "demo", "generate", "train", "eval", "verify", "bench", "models",
+        "demo", "generate", "train", "stream", "eval", "verify", "bench",
+        "models",
         "prior fit", "prior show", "split list", "split show", "split audit",
         "split export", "split check", "split build icsd", "split build rruff",
         "split build compare",

@@ -63,6 +63,9 @@ REFUSED = [
      "--frequencies"),
     ("generate --address auto --dashboard", "", "--dashboard"),
     ("eval p.h5 --weights", "w.pt", "--weights"),
+    ("eval p.h5 --unconfined", "", "unconfined"),
+    ("eval crystallographer --unconfined", "", "unconfined"),
+    ("submit p.h5 --metadata m.json --unconfined", "", "--unconfined"),
     ("predict scan.xy --json --out", "x.png", "--out"),
     ("predict scan.xy --radiation", "CuKa", "--radiation"),
     ("index scan.xy --radiation", "CuKa", "--radiation"),
@@ -88,6 +91,7 @@ REFUSED = [
     ("submit --check x.json --metadata", "x", "--metadata"),
     ("submit --check x.json --folder", "x", "--folder"),
     ("submit --check x.json --replace", "", "--replace"),
+    ("submit --check x.json --hub-dataset", "a/b", "--hub-dataset"),
     ("prior fit . --cif --out o.npz --track", "open/random", "--track"),
     ("prior fit . --out o.npz --groups", "9", "--groups"),
     ("prior fit . --out o.npz --smooth --min-crystals", "9", "--min-crystals"),
@@ -121,27 +125,30 @@ ALWAYS = {
     "generate": "--hours --minutes --samples --out --seed --prior --workers --max-size "
     "--shard-samples --address --rolling --preset --radiation --measurement "
     "--max-volume --coordinates --structure-type",
+    "stream": "--model --out --minutes --patterns --resume --shards --max-size "
+    "--workers --address --seed --prior --measurement --max-volume --coordinates "
+    "--structure-type",
     "train": "--model --shards --source --minutes --patterns --cpu-minutes "
     "--out --resume --from --batch-size --learning-rate --optimizer --schedule "
     "--precision --compile --accumulate --average --classes --keep "
     "--tensorboard --device --threads --loader-workers --seed",
-    "eval": "model --track --part --out",
+    "eval": "model --track --part --out --json",
     "predict": "files --model --top --json",
     "index": "file --scan --cell --prior --top --json --out --cif --hkl",
     "import": "kind path --out --paper --max-volume --max-sites --min-crystals "
-    "--ordered --same-group --symprec --restricted --workers --time-limit",
+    "--ordered --same-group --symprec --restricted --workers --time-limit --json",
     "fetch": "source",
-    "export": "shards --out --format --samples --measurement --allow-restricted",
-    "verify": "shards --samples",
-    "compare": "first second --track --out",
+    "export": "shards --out --format --samples --measurement --allow-restricted --json",
+    "verify": "shards --samples --json",
+    "compare": "first second --track --out --json",
     "robustness": "model --track --part --crystals --effect --structures --weights "
     "--seed --out",
     "randomise": "model --structures --track --part --crystals --prior --seeds "
     "--weights --out",
     "submit": "--template",
     "leaderboard": "folder --out",
-    "models": "",
-    "export-model": "checkpoint --out --patterns",
+    "models": "--json",
+    "export-model": "checkpoint --out --patterns --tolerance --json",
     "prior fit": "structures --out --name --smooth --per-element --restricted "
     "--icsd-counts",
     "prior show": "prior --figures",
@@ -152,10 +159,10 @@ ALWAYS = {
     "prior check": "prior --samples --seed",
     "bench stream": "--samples --batch-size --prior --measurement --folder --out",
     "bench": "",
-    "split list": "",
-    "split show": "track",
-    "split export": "track --out",
-    "split check": "track",
+    "split list": "--json",
+    "split show": "track --json",
+    "split export": "track --out --json",
+    "split check": "track --json",
     "split audit": "tracks --anew --source",
     "split build icsd": "imported --out",
     "split build rruff": "folder --out --processed",

@@ -13,3 +13,4 @@ METADATA = metadata_template() | {
     "description": "A model.",
     "compute": {"hardware": "two cores", "hours": 0.1},
 }
+METADATA["training_data"]["description"] = "Synthetic crystals."

@@ -76,11 +76,99 @@ def test_a_renderer_may_be_sent_away():
     import copy
 
     renderer = copy.deepcopy(PatternRenderer(AFLOW_TRACK, "test"))
-    made = renderer({"row": [3, 1], "id": ["a", "b"]})
+    made = renderer({"intensity": [3, 1], "id": ["a", "b"]})
     frozen = load_track(AFLOW_TRACK)
     assert np.array_equal(made["intensity"], frozen.take(np.array([3, 1])).intensity)
     assert made["id"] == ["a", "b"]
-    assert "row" not in made
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy", None])
+def test_a_format_keeps_patterns_and_labels(kind):
+    frozen = load_track(AFLOW_TRACK)
+    rows = load_split(AFLOW_TRACK, "test", "patterns", classes=[225, 62])
+    rows = rows.with_format(kind)
+    one = np.asarray(rows[5]["intensity"])
+    assert np.array_equal(one, frozen.batch(5, 1).intensity[0])
+    assert int(rows[5]["label"]) in (-1, 0, 1)
+    assert np.asarray(rows[:3]["intensity"]).shape == (3, 8501)
+    if kind == "torch":
+        assert rows[:3]["intensity"].shape == (3, 8501)
+        assert str(rows[5]["intensity"].dtype) == "torch.float32"
+    position = {name: row for row, name in enumerate(frozen.ids)}
+    changed = [
+        rows.select([7, 3, 9]).shuffle(seed=1).filter(lambda row: True),
+        rows.select(range(20)).map(lambda row: {"more": int(row["space_group"])}),
+    ]
+    for few in changed:
+        row = few[1]
+        pattern = frozen.batch(position[row["id"]], 1).intensity[0]
+        assert np.array_equal(np.asarray(row["intensity"]), pattern)
+
+
+def test_a_map_may_change_patterns():
+    frozen = load_track(AFLOW_TRACK).batch(0, 4).intensity
+    rows = load_split(AFLOW_TRACK, "test", "patterns").select(range(4))
+    for source in (rows, rows.with_format("numpy")):
+        roots = source.map(lambda row: {"intensity": np.sqrt(row["intensity"])})
+        found = np.asarray(roots.with_format("numpy")[:]["intensity"])
+        assert found == pytest.approx(np.sqrt(frozen))
+
+
+@pytest.mark.parametrize("kind", ["torch", "numpy"])
+def test_a_format_keeps_patterns_of_streams(kind):
+    stream = load_split(
+        AFLOW_TRACK, "test", "patterns", classes=[225], streaming=True
+    ).with_format(kind)
+    frozen = load_track(AFLOW_TRACK)
+    for row, name in zip(stream.take(3), frozen.ids[:3], strict=True):
+        assert row["id"] == name
+        assert np.asarray(row["intensity"]).dtype == np.float32
+        assert int(row["label"]) in (-1, 0)
+    few = stream.filter(lambda row: int(row["space_group"]) > 100).map(
+        lambda row: {"more": 1}
+    )
+    assert np.asarray(next(iter(few))["intensity"]).shape == (8501,)
+
+
+def test_a_loader_of_torch_gets_batches_of_tensors():
+    from torch.utils.data import DataLoader
+
+    rows = load_split(AFLOW_TRACK, "test", "patterns", classes=[225]).with_format(
+        "torch"
+    )
+    loader = DataLoader(rows.select_columns(["intensity", "label"]), batch_size=32)
+    batch = next(iter(loader))
+    assert batch["intensity"].shape == (32, 8501)
+    assert str(batch["label"].dtype) == "torch.int64"
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        ("labels", {"statistics", "dev", "test"}),
+        ("peaks", {"dev", "test"}),
+        ("patterns", {"dev", "test"}),
+    ],
+)
+def test_a_track_is_a_dictionary_of_parts_with_equal_features(content, parts):
+    whole = load_split(OPEN_TRACK, content=content, classes=[225])
+    assert type(whole).__name__ == "DatasetDict"
+    assert set(whole) == parts
+    names = {tuple(part.features) for part in whole.values()}
+    assert len(names) == 1
+    streams = load_split(OPEN_TRACK, content=content, streaming=True)
+    assert type(streams).__name__ == "IterableDatasetDict"
+    if content == "labels":
+        assert len({str(part.features) for part in whole.values()}) == 1
+
+
+def test_a_copy_on_the_disk_renders_too(tmp_path):
+    import datasets
+
+    rows = load_split(AFLOW_TRACK, "test", "patterns").with_format("numpy")
+    rows.save_to_disk(tmp_path / "copy")
+    again = datasets.load_from_disk(tmp_path / "copy").with_format("numpy")
+    assert np.array_equal(again[3]["intensity"], rows[3]["intensity"])
 
 
 def test_what_is_asked_for_has_a_name_of_its_own():

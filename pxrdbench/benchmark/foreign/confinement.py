@@ -148,8 +148,13 @@ def find_libraries() -> set[str]:
     return places
 
 
-def limit_resources(memory_bytes: int, file_bytes: int = 0) -> None:
-    """Allow so much more memory than now, and files of so many bytes."""
+def limit_resources(
+    memory_bytes: int, file_bytes: int = 0, processor_seconds: float = 0.0
+) -> None:
+    """Allow so much more memory than now, files of so many bytes, so much time.
+
+    These hold for each process by itself; `supervisor` adds up all of them.
+    """
     # Without /proc (not Linux) libraries count too: torch maps about 4 GiB.
     used = 4 * 2**30
     statm = Path("/proc/self/statm")
@@ -159,3 +164,6 @@ def limit_resources(memory_bytes: int, file_bytes: int = 0) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (allowed, allowed))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if processor_seconds:
+        seconds = int(processor_seconds) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))

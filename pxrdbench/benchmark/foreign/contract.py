@@ -8,7 +8,6 @@ safetensors file (``save_file(…, metadata={"pxrdbench": json.dumps(contract)})
 an ONNX model (``metadata_props``). A file beside the model counts first.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,13 @@ from jaxtyping import Bool, Float32
 
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
 from pxrdbench.errors import ModelError
-from pxrdbench.outside import parse_strict_json, read_strict_json
+from pxrdbench.outside import (
+    DAMAGES,
+    guard,
+    one_line,
+    parse_strict_json,
+    read_strict_json,
+)
 
 METADATA_KEY = "pxrdbench"
 Scaling = Literal["maximum", "square root", "sum", "standard"]
@@ -61,7 +66,12 @@ class InputContract:
         if unknown := set(record) - _KNOWN:
             raise ModelError(f"{place} has the unknown {sorted(unknown)}")
         try:
-            groups = tuple(int(number) for number in record["space_groups"])
+            named = record["space_groups"]
+            if not isinstance(named, list) or len(named) > 230:
+                raise ValueError("space_groups is no list of at most 230 numbers")
+            if not all(type(number) is int for number in named):
+                raise ValueError("space_groups holds what is no whole number")
+            groups = tuple(named)
             radiation = record.get("radiation")
             contract = cls(
                 groups,
@@ -73,8 +83,8 @@ class InputContract:
             )
         except KeyError as error:
             raise ModelError(f"{place} lacks {error}") from error
-        except (ValueError, TypeError) as error:
-            raise ModelError(f"{place}: {error}") from error
+        except DAMAGES as error:
+            raise ModelError(f"{place}: {one_line(str(error))}") from error
         if not groups or len(set(groups)) != len(groups):
             raise ModelError(f"{place}: a class list is empty or repeats a group")
         if not all(1 <= number <= 230 for number in groups):
@@ -186,15 +196,13 @@ def _missing(name: str, reason: str) -> str:
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:
     """Read the header, which is JSON led by its length (8 bytes)."""
-    with path.open("rb") as file:
+    with guard(ModelError, f"{path} cannot be read"), path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
-        if size > _MOST_HEADER:
+        if size > min(_MOST_HEADER, path.stat().st_size):
             raise ModelError(f"the header of {path} claims {size:,} bytes")
-        try:
-            header = json.loads(file.read(size))
-        except (ValueError, RecursionError) as error:
-            raise ModelError(f"the header of {path} is no JSON: {error}") from error
-    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+        text = file.read(size)
+    header = parse_strict_json(text, f"the header of {path}", ModelError)
+    metadata = header.get("__metadata__", {})
     return metadata if isinstance(metadata, dict) else {}
 
 

@@ -57,6 +57,8 @@ def describe_sandboxed(
         "scaling": contract.scaling,
         "without network": "yes" if opened.is_offline else "no",
         "files hidden": "yes" if opened.is_confined else "no",
+        "processes apart": "yes" if opened.is_separate else "no",
+        "system calls filtered": "yes" if opened.is_filtered else "no",
     }
     if opened.kind == "own code":
         provenance["opened as"] = f"the user's own code, {opened.factory}"
@@ -128,7 +130,30 @@ def open_model(
 
     Raises:
         ModelError: If it cannot be found or opened safely.
+        OptionError: If weights or unconfined cannot act on the model.
     """
+    opened = _open_any(model, limits, weights=weights)
+    if limits is not None and limits.unconfined:
+        if not isinstance(opened, SandboxedClassifier):
+            raise OptionError(
+                f"unconfined (--unconfined) cannot act on {model}, which runs nothing "
+                "of a stranger's"
+            )
+        if opened.kind == "own code":
+            opened.close()
+            raise OptionError(
+                f"unconfined (--unconfined) cannot act on {model}: own code is run "
+                "with as much confinement as there is, in any case"
+            )
+    return opened
+
+
+def _open_any(
+    model: Path | str,
+    limits: SandboxLimits | None,
+    *,
+    weights: Path | str | None,
+) -> "Classifier":
     path, text = Path(model), str(model)
     name, _, prior = text.partition(":")
     if name == NAME and not path.exists():

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,23 @@ from pxrdbench.benchmark.foreign.contract import (
     find_contract,
     missing_contract,
 )
-from pxrdbench.benchmark.foreign.files import MOST_BYTES, find_kind
+from pxrdbench.benchmark.foreign.files import find_kind
+from pxrdbench.benchmark.foreign.supervisor import TOOK_TOO_MUCH
 from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.errors import ModelError
+from pxrdbench.outside import one_line, parse_strict_json
+
+# What a process gives up, and what gives it.
+_GIVEN_UP = {
+    "is_offline": "namespaces of networks",
+    "is_separate": "namespaces of processes",
+    "is_confined": "Landlock",
+    "is_powerless": "dropping of capabilities",
+    "is_filtered": "seccomp",
+}
+# What torch and its libraries have resident once they are imported.
+_LIBRARY_BYTES = 2 * 2**30
+_MOST_ANSWER, _MOST_ERROR = 2**20, 10_000
 
 
 @dataclass(frozen=True)
@@ -36,19 +51,34 @@ class SandboxLimits:
     Attributes:
         memory_bytes: Memory beyond that of the libraries.
         answer_seconds: Time to load, and time for each batch of patterns.
+        processor_seconds: Processor time of all its processes.
+        processes: Processes of own code, and threads' owners; a stranger's file may
+            start none.
+        disk_bytes: Files of own code in the folder that is thrown away.
+        unconfined: Whether a stranger's file is opened even where the system cannot
+            confine it.
     """
 
     memory_bytes: int = 4 * 2**30
     answer_seconds: float = 300.0
+    processor_seconds: float = 7 * 86_400.0
+    processes: int = 64
+    disk_bytes: int = 2**30
+    unconfined: bool = False
 
 
 class SandboxedClassifier:
     """A model behind the ``Classifier`` protocol, in its own process.
 
-    The process has limits of memory and time. It has no network where the system lets
-    it give that up (``is_offline``), and sees no files but those of Python and its
-    own where the kernel has Landlock (``is_confined``). A stranger's file can write
-    nothing; own code can, in a folder that is thrown away. Use it in a ``with``.
+    The process has limits of memory, time, processes and disk, and dies with this one.
+    It has no network where the system lets it give that up (``is_offline``), sees no
+    files but those of Python and its own where the kernel has Landlock
+    (``is_confined``), and no other processes where it has namespaces of them
+    (``is_separate``); it has no capabilities (``is_powerless``) and a filter of system
+    calls (``is_filtered``). Where one of these is missing, a stranger's file is not
+    opened unless ``limits.unconfined`` says so; own code is, with a warning. A
+    stranger's file can write nothing; own code can, in a folder that is thrown away.
+    Use it in a ``with``.
 
     Args:
         path: The model; the weights of own code, or None where it needs none.
@@ -96,13 +126,29 @@ class SandboxedClassifier:
         self._folder = tempfile.TemporaryDirectory(prefix="pxrdbench-model-")
         self._process = self._start()
         try:
-            answer = json.loads(self._ask(json.dumps(order).encode()))
+            text = self._ask(json.dumps(order).encode())
+            answer = parse_strict_json(text, f"what {self._label} answers", ModelError)
             self.contract = found or self._read_contract(answer["contract"], path)
         except BaseException:
             self.close()
             raise
         self.is_offline = bool(answer["is_offline"])
         self.is_confined = bool(answer["is_confined"])
+        self.is_separate = bool(answer["is_separate"])
+        self.is_powerless = bool(answer["is_powerless"])
+        self.is_filtered = bool(answer["is_filtered"])
+        self._warn()
+
+    def _warn(self) -> None:
+        """Say where the system could not confine what was opened all the same."""
+        kept = [name for name in _GIVEN_UP if not getattr(self, name)]
+        if kept:
+            warnings.warn(
+                f"{self._label} runs with less confinement than usual: this system "
+                f"does not give {', '.join(_GIVEN_UP[name] for name in kept)}",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _make_order(
         self,
@@ -127,6 +173,15 @@ class SandboxedClassifier:
             "readable": readable,
             "metadata_key": METADATA_KEY,
             "memory_bytes": self._limits.memory_bytes,
+            "processor_seconds": self._limits.processor_seconds,
+            "unconfined": self._limits.unconfined,
+            "allowance": {
+                "memory_bytes": self._limits.memory_bytes + _LIBRARY_BYTES,
+                "processor_seconds": self._limits.processor_seconds,
+                # The model, and the first process of its namespace.
+                "processes": self._limits.processes + 1,
+                "disk_bytes": self._limits.disk_bytes,
+            },
         }
         if contract is not None:
             grid = contract.grid
@@ -138,10 +193,11 @@ class SandboxedClassifier:
         """Read what the worker found in the metadata, or what own code says."""
         if self._is_own:
             place = f"what {self._label} returns"
-            return InputContract.from_record(json.loads(text), place)
+            record = parse_strict_json(text, place, ModelError)
+            return InputContract.from_record(record, place)
         if not text:
             raise missing_contract(Path(str(path)))
-        return InputContract.parse(text, f"the metadata of {path}")
+        return InputContract.parse(str(text), f"the metadata of {path}")
 
     @property
     def space_groups(self) -> tuple[int, ...]:
@@ -170,8 +226,10 @@ class SandboxedClassifier:
         """
         patterns = self.contract.prepare(intensity, mask)
         head = bytes([patterns.shape[1]]) + patterns.shape[2].to_bytes(8, "little")
-        answer = self._ask(head + np.ascontiguousarray(patterns, "<f4").tobytes())
         shape = (len(intensity), len(self.space_groups))
+        message = head + np.ascontiguousarray(patterns, "<f4").tobytes()
+        # A few more, so that a wrong number of classes is named as such.
+        answer = self._ask(message, 4 * shape[0] * max(shape[1], 230) + _MOST_ANSWER)
         if len(answer) != 4 * shape[0] * shape[1]:
             raise ModelError(
                 f"{self._label} gives {len(answer) // 4} numbers for {shape[0]} "
@@ -212,7 +270,10 @@ class SandboxedClassifier:
             "NUMBA_CACHE_DIR": self._folder.name,
         }
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "pxrdbench.benchmark.foreign.worker"],
+            [
+                *(sys.executable, "-P", "-m", "pxrdbench.benchmark.foreign.worker"),
+                str(os.getpid()),
+            ],
             bufsize=0,  # what a buffer holds cannot be waited for
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -226,17 +287,23 @@ class SandboxedClassifier:
         os.set_blocking(process.stdin.fileno(), False)
         return process
 
-    def _ask(self, message: bytes) -> bytes:
-        """Send a message and wait for its answer, both led by their length."""
+    def _ask(self, message: bytes, most: int = _MOST_ANSWER) -> bytes:
+        """Send a message and wait for its answer, both led by their length.
+
+        Nothing is received, and no memory taken, beyond the most that is expected.
+        """
         end = time.monotonic() + self._limits.answer_seconds
         self._transfer(len(message).to_bytes(8, "little") + message, 0, end)
         head = self._transfer(b"", 9, end)
         size = int.from_bytes(head[1:], "little")
-        if size > MOST_BYTES:
-            raise ModelError(f"{self._label} answers with {size:,} bytes")
+        if size > (most if head[:1] == b"+" else _MOST_ERROR):
+            raise ModelError(
+                f"{self._label} answers with {size:,} bytes; at most {most:,} are read"
+            )
         answer = self._transfer(b"", size, end)
         if head[:1] != b"+":
-            raise ModelError(f"{self._label}: {answer.decode(errors='replace')}")
+            text = one_line(answer.decode(errors="replace"), 600)
+            raise ModelError(f"{self._label}: {text}")
         return answer
 
     def _transfer(self, message: bytes, wanted: int, end: float) -> bytes:
@@ -271,8 +338,15 @@ class SandboxedClassifier:
             self._process.kill()
             code = self._process.wait()
         how = f"with status {code}"
-        if code < 0:
-            how = f"by {signal.Signals(-code).name}"
+        # The watcher says the model's signal as shells do.
+        number = -code if code < 0 else code - 128
+        if number in {int(known) for known in signal.Signals}:
+            how = f"by {signal.Signals(number).name}"
+        if code == TOOK_TOO_MUCH:
+            how = (
+                "because all its processes together took more memory, processor time, "
+                "disk or processes than allowed"
+            )
         gib = self._limits.memory_bytes / 2**30
         allowed = f"it may use {gib:g} GiB of memory"
         return f"the process of {self._label} ended {how}; {allowed}"

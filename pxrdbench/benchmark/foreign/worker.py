@@ -1,8 +1,9 @@
 """The process in which a stranger's model lives; started by ``SandboxedClassifier``.
 
-Messages are led by their length (8 bytes, little endian); answers by a sign, ``+`` or
-``-`` for an error's text, and their length. The first message says what to open; only
-then are libraries imported, once network and files have been given up.
+It is a watcher and what it watches, see `supervisor`. Messages are led by their length
+(8 bytes, little endian); answers by a sign, ``+`` or ``-`` for an error's text, and
+their length. The first message says what to open; only then are libraries imported,
+once network and files have been given up.
 """
 
 import importlib
@@ -18,6 +19,13 @@ from pxrdbench.benchmark.foreign.confinement import (
     limit_files,
     limit_resources,
 )
+from pxrdbench.benchmark.foreign.supervisor import (
+    Allowance,
+    drop_capabilities,
+    separate_processes,
+    supervise,
+)
+from pxrdbench.benchmark.foreign.system_calls import filter_system_calls
 
 if TYPE_CHECKING:  # libraries start threads: see confinement
     import numpy as np
@@ -46,7 +54,7 @@ def open_network(order: dict[str, Any]) -> "Opened":
     network = build_model(order["model"], order["n_classes"], grid=grid)
     from safetensors.torch import load_file
 
-    limit_resources(order["memory_bytes"])
+    limit_resources(order["memory_bytes"], 0, order["processor_seconds"])
     if order["kind"] == "safetensors":
         weights = load_file(order["path"])
     else:
@@ -84,7 +92,7 @@ def open_onnx(order: dict[str, Any]) -> "Opened":
     import onnx
     import onnxruntime
 
-    limit_resources(order["memory_bytes"])
+    limit_resources(order["memory_bytes"], 0, order["processor_seconds"])
     content = Path(order["path"]).read_bytes()
     model = onnx.load_model_from_string(content)
     check_onnx(model)
@@ -122,7 +130,9 @@ def open_own_code(order: dict[str, Any]) -> "Opened":
     for part in attribute.split("."):
         factory = getattr(factory, part)
     spare = 0 if "torch" in sys.modules else _TORCH_BYTES
-    limit_resources(order["memory_bytes"] + spare, _OWN_FILE_BYTES)
+    limit_resources(
+        order["memory_bytes"] + spare, _OWN_FILE_BYTES, order["processor_seconds"]
+    )
     weights = order["path"]
     made: Any = factory(Path(weights)) if weights else factory()  # type: ignore[operator]
     missing = [n for n in ("space_groups", "grid", "predict") if not hasattr(made, n)]
@@ -183,18 +193,47 @@ def check_onnx(model: Any) -> None:
     walk(model)
 
 
+def _confine(order: dict[str, Any]) -> dict[str, bool]:
+    """Give up what is not needed; say what could be given up.
+
+    Raises:
+        ValueError: If something could not, and a stranger's file is to be opened that
+            nobody has said to open in spite of it.
+    """
+    given_up = {
+        "is_offline": order["is_offline"],
+        "is_separate": order["is_separate"],
+        "is_confined": limit_files(order["readable"], [str(Path.cwd())]),
+        "is_powerless": drop_capabilities(),
+    }
+    is_own = order["kind"] == "own code"
+    given_up["is_filtered"] = filter_system_calls(may_start=is_own)
+    missing = [_MEANINGS[name] for name, done in given_up.items() if not done]
+    if missing and not is_own and not order["unconfined"]:
+        raise ValueError(
+            "this system cannot confine a stranger's file (it keeps "
+            f"{', '.join(missing)}), so it was not opened; open it in spite of that "
+            "with --unconfined"
+        )
+    return given_up
+
+
+# What a process keeps that could not give it up.
+_MEANINGS = {
+    "is_offline": "the network",
+    "is_separate": "sight of other processes",
+    "is_confined": "all files of its user",
+    "is_powerless": "what root may do",
+    "is_filtered": "all system calls",
+}
+
+
 def _open(order: dict[str, Any]) -> "tuple[Predict, bytes]":
     """Give up what is not needed, then open the model."""
-    is_offline = leave_network()
-    is_confined = limit_files(order["readable"], [str(Path.cwd())])
+    given_up = _confine(order)
     openers = {"onnx": open_onnx, "own code": open_own_code}
     predict, contract = openers.get(order["kind"], open_network)(order)
-    answer = {
-        "is_offline": is_offline,
-        "is_confined": is_confined,
-        "contract": contract,
-    }
-    return predict, json.dumps(answer).encode()
+    return predict, json.dumps({**given_up, "contract": contract}).encode()
 
 
 def _predict(predict: "Predict", order: dict[str, Any], message: bytes) -> bytes:
@@ -209,20 +248,44 @@ def _predict(predict: "Predict", order: dict[str, Any], message: bytes) -> bytes
 
 
 def main() -> None:
+    """Read what to open; then let a child that is watched open it and answer."""
+    asker = int(sys.argv[1])
+    die_with_parent_of(asker)
+    head = os.read(0, 8)
+    size = int.from_bytes(head, "little")
+    content = bytearray()
+    while len(content) < size and (piece := os.read(0, size - len(content))):
+        content += piece
+    if len(content) < size or not head:
+        return
+    order: dict[str, Any] = json.loads(content)
+    order["is_offline"] = leave_network()
+    order["is_separate"] = separate_processes()
+    limit = Allowance(**order["allowance"])
+    supervise(
+        lambda: serve(order), asker, lambda: limit, is_separate=order["is_separate"]
+    )
+
+
+def die_with_parent_of(asker: int) -> None:
+    """End at once if who asked has ended already; later the watcher sees it."""
+    if os.getppid() != asker:
+        os._exit(1)
+
+
+def serve(order: dict[str, Any]) -> None:
     """Answer until the other side hangs up."""
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb")
     # Whatever prints must not write into the answers.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    order: dict[str, Any] = {}
     predict: Predict | None = None
-    while head := source.read(8):
-        message = source.read(int.from_bytes(head, "little"))
+    while predict is None or (head := source.read(8)):
         try:
             if predict is None:
-                order = json.loads(message)
                 predict, answer = _open(order)
             else:
+                message = source.read(int.from_bytes(head, "little"))
                 answer = _predict(predict, order, message)
             sign = b"+"
         except ImportError as error:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,12 @@ from pxrdbench.benchmark.scoring.evaluation_record import EVALUATOR_VERSION, Eva
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap, Estimate
 from pxrdbench.crystal.symmetry.tables import CRYSTAL_SYSTEMS, load_symmetry_tables
 from pxrdbench.errors import EvaluationError
+from pxrdbench.outside import one_line
 from pxrdbench.tracks.load import Part
 
 # Numbers are written with six decimals.
 _TOLERANCE = 2e-6
+_MOST_FAULTS = 100
 # Says which version wrote the file; the numbers do not depend on it.
 _FREE = frozenset({"evaluation.versions.pxrdbench"})
 
@@ -37,10 +40,12 @@ def find_schema_faults(record: Any) -> list[str]:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(load_schema())
-    errors = sorted(validator.iter_errors(record), key=lambda error: error.json_path)
+    # A file of two megabytes can have as many faults as it has values.
+    found = islice(validator.iter_errors(record), _MOST_FAULTS)
+    errors = sorted(found, key=lambda error: error.json_path)
     return [
         f"{error.json_path.removeprefix('$').lstrip('.') or 'file'}: "
-        f"{_shortened(error.message)}"
+        f"{one_line(_shortened(error.message))}"
         for error in errors
     ]
 
@@ -73,7 +78,10 @@ def _metadata_faults(record: Mapping[str, Any]) -> list[str]:
         date.fromisoformat(metadata["date"])
     except ValueError:
         faults.append(f"metadata.date: {metadata['date']!r} is no day")
-    tier, links = metadata["tier"], metadata["links"]
+    # Rows of older versions state a tier; it is only held against what they say.
+    tier, links = metadata.get("tier"), metadata["links"]
+    if len(set(metadata["seeds"])) != len(metadata["seeds"]):
+        faults.append("metadata.seeds: one stands twice")
     if tier == "predictions only" and links["predictions"] is None:
         faults.append(
             "metadata.links.predictions: must say where the predictions lie, or the "
@@ -81,7 +89,7 @@ def _metadata_faults(record: Mapping[str, Any]) -> list[str]:
         )
     if tier == "reproduced" and not metadata["reproduce"]:
         faults.append("metadata.reproduce: lacks the commands that were run")
-    if tier != "self-scored" and record["outcomes"] is None:
+    if tier not in {None, "self-scored"} and record["outcomes"] is None:
         faults.append(f"outcomes: must be there in the tier {tier!r}")
     for name in ("code", "weights"):
         if links[name] is not None and metadata["licences"][name] is None:

@@ -29,6 +29,8 @@ def render_row_page(row: Submission, board: "Leaderboard") -> str:
     metadata, evaluation = row.metadata, row.evaluation
     standing = next((s for s in board.standings if s.name == row.name), None)
     place = "Not ranked: of another version."
+    if any(other.name == row.name for other in board.unscored):
+        place = "Not ranked: only its authors have scored it."
     if standing is not None:
         ties = ", ".join(standing.ties)
         span = f"{standing.best}–{standing.worst}"

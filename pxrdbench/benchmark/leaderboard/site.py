@@ -1,6 +1,5 @@
 """All leaderboards as pages."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from pxrdbench.benchmark.leaderboard.row_page import render_row_page
 from pxrdbench.benchmark.leaderboard.track_page import render_index, render_track_page
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
+from pxrdbench.outside import guard, read_strict_json, take
 from pxrdbench.tracks.load import available_tracks
 from pxrdbench.tracks.part import Part
 
@@ -39,8 +39,8 @@ def render_leaderboards(
         The pages, the index first.
 
     Raises:
-        EvaluationError: With every fault of every row, if there is one; no page is
-            written then.
+        EvaluationError: With every fault of every row that was left out; all pages
+            of the others are written before.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -48,15 +48,26 @@ def render_leaderboards(
     target = folder if out is None else Path(out)
     wanted = available_tracks() if tracks is None else tracks
     boards = [load_leaderboard(folder, track) for track in wanted]
-    reported = load_reported(folder / "reported.json")
+    faults = [fault for board in boards for fault in board.refused]
+    try:
+        reported = load_reported(folder / "reported.json")
+    except EvaluationError as error:
+        faults.append(str(error))
+        reported = {"note": "", "rows": []}
     pages = {target / "index.html": render_index(boards, reported)}
     for board in boards:
         place = target / board.track.replace("/", "-")
         pages[place / "index.html"] = render_track_page(board, reported)
-        for row in (*board.rows, *board.unranked):
+        for row in (*board.rows, *board.unranked, *board.unscored):
             pages[place / f"{row.name}.html"] = render_row_page(row, board)
     for path, text in pages.items():
         write_atomically(path, text)
+    if faults:
+        listed = "\n".join(faults)
+        raise EvaluationError(
+            f"{len(pages)} pages are written to {target}, without what is wrong:\n"
+            f"{listed}"
+        )
     return list(pages)
 
 
@@ -68,8 +79,8 @@ def load_reported(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         return {"note": "", "rows": []}
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+    record = read_strict_json(path)
+    with guard(EvaluationError, f"{path} cannot be read"):
         if record["format"] != _REPORTED or record["format_version"] != 1:
             raise EvaluationError(f"{path} is not of the form {_REPORTED}, version 1")
         for row in record["rows"]:
@@ -80,8 +91,7 @@ def load_reported(path: Path) -> dict[str, Any]:
                 )
             if row["url"] is not None and not row["url"].startswith("https://"):
                 raise EvaluationError(f"{path}: {row['url']!r} is no https address")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, EvaluationError):
-            raise
-        raise EvaluationError(f"{path} cannot be read: {error!r}") from error
-    return dict(record)
+            for name in ("value", "low", "high"):
+                if row[name] is not None or name == "value":
+                    take(row, name, (int, float))
+    return record

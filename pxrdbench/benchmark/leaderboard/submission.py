@@ -28,7 +28,7 @@ from pxrdbench.benchmark.scoring.predictions import Predictions
 from pxrdbench.benchmark.scoring.score import Outcome, score
 from pxrdbench.errors import EvaluationError, SplitError
 from pxrdbench.files import write_atomically
-from pxrdbench.outside import read_strict_json
+from pxrdbench.outside import guard, read_strict_json
 from pxrdbench.tracks.load import (
     Part,
     available_tracks,
@@ -38,7 +38,6 @@ from pxrdbench.tracks.load import (
 
 FORMAT = "pxrdbench.submission"
 FORMAT_VERSION = 1
-TIERS = ("reproduced", "predictions only", "self-scored")
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +87,6 @@ def metadata_template() -> dict[str, Any]:
         "name": "",
         "title": "",
         "kind": "model",
-        "tier": "predictions only",
         "date": "",
         "authors": [{"name": ""}],
         "description": "",
@@ -177,6 +175,7 @@ def submit(
     *,
     track: str | Path | Part | None = None,
     replace: bool = False,
+    keep_predictions: bool = True,
 ) -> Path:
     """Pack, check and write a row: ``<folder>/<track>/<name>.json``.
 
@@ -187,6 +186,9 @@ def submit(
         track: Folder of the track or its part in memory, where it is none of
             ``available_tracks``.
         replace: Whether a row of this name may be replaced.
+        keep_predictions: Whether the predictions are put beside the row, as
+            ``<name>.h5``: a row is ranked when whoever renders the board can score it
+            again.
 
     Returns:
         Where the row lies.
@@ -204,8 +206,19 @@ def submit(
         raise EvaluationError(
             f"{place} exists; choose another metadata.name, or replace it on purpose"
         )
+    content = Path(predictions_path).read_bytes() if keep_predictions else b""
+    beside = predictions_path_of(place)
+    if keep_predictions:
+        write_atomically(beside, content)
+    elif beside.is_file():
+        beside.unlink()  # of the row that is replaced
     write_atomically(place, to_text(record))
     return place
+
+
+def predictions_path_of(row: Path) -> Path:
+    """Say where the predictions of a row lie, if they lie beside it."""
+    return row.with_name(f"{row.name.removesuffix('.json')}.h5")
 
 
 def row_path(folder: Path | str, track: str, name: str) -> Path:
@@ -232,7 +245,7 @@ def read_submission(path: Path | str) -> Submission:
         EvaluationError: With every fault, if there is one.
     """
     record = read_strict_json(Path(path))
-    faults = find_schema_faults(record) or find_internal_faults(record)
+    faults = find_schema_faults(record) or _internal_faults(record)
     _refuse([*faults, *_name_faults(record, Path(path))], str(path))
     return Submission.from_record(record)
 
@@ -247,7 +260,7 @@ def check_submission(
 
     Without predictions all that follows from the published outcomes is computed
     again: top-k and crystal systems with their intervals, counts by space group.
-    With predictions every number is.
+    With predictions, given or beside the row, every number is.
 
     Args:
         path: The row.
@@ -281,9 +294,28 @@ def find_faults(
         return faults + structure
     loaded = _find_track(record, track)
     faults += find_record_faults(record, loaded)
+    beside = predictions_path_of(path)
+    if predictions is None and beside.is_file():
+        predictions = beside
     if predictions is not None and loaded is not None:
         faults += _prediction_faults(record, Path(predictions), loaded)
-    return faults
+    return list(dict.fromkeys(faults))  # predictions find some that outcomes found
+
+
+def recomputed_numbers(path: Path | str, predictions: Path | str | None = None) -> str:
+    """Say which numbers of a sound row `check_submission` computes again."""
+    path = Path(path)
+    if predictions is not None or predictions_path_of(path).is_file():
+        return "every number recomputed from the predictions"
+    if read_strict_json(path)["outcomes"] is None:
+        return (
+            "no number recomputed: neither predictions nor outcomes are there, only "
+            "the form was looked at"
+        )
+    return (
+        "top-1, top-5, top-10, crystal systems and counts by group recomputed from "
+        "the published outcomes; all other numbers as claimed (give PREDICTIONS)"
+    )
 
 
 def find_record_faults(record: Mapping[str, Any], track: Part | None) -> list[str]:
@@ -291,7 +323,7 @@ def find_record_faults(record: Mapping[str, Any], track: Part | None) -> list[st
     faults = find_schema_faults(record)
     if faults:
         return faults
-    faults = find_internal_faults(record)
+    faults = _internal_faults(record)
     if track is None:
         known = ", ".join(available_tracks())
         name = record["evaluation"]["track"]
@@ -303,6 +335,11 @@ def find_record_faults(record: Mapping[str, Any], track: Part | None) -> list[st
     except EvaluationError as error:
         return [*faults, f"outcomes: {error}"]
     return faults + find_track_faults(submission.evaluation, hits, track)
+
+
+def _internal_faults(record: Mapping[str, Any]) -> list[str]:
+    with guard(EvaluationError, "a row that cannot be followed"):
+        return find_internal_faults(record)
 
 
 def _prediction_faults(record: Mapping[str, Any], path: Path, track: Part) -> list[str]:

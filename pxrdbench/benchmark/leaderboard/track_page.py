@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pxrdbench.benchmark.leaderboard.maintained import TIERS
 from pxrdbench.benchmark.leaderboard.parts import (
     badges,
     class_order,
@@ -13,7 +14,7 @@ from pxrdbench.benchmark.leaderboard.parts import (
     range_text,
 )
 from pxrdbench.benchmark.leaderboard.ranking import Standing
-from pxrdbench.benchmark.leaderboard.submission import TIERS, Submission
+from pxrdbench.benchmark.leaderboard.submission import Submission
 from pxrdbench.benchmark.scoring.evaluation_record import EVALUATOR_VERSION, percent
 from pxrdbench.benchmark.scoring.intervals import Estimate
 
@@ -85,6 +86,7 @@ def render_track_page(board: "Leaderboard", reported: Mapping[str, Any]) -> str:
         '<p id="none" class="note" hidden>No row fits these filters.</p>'
         f'<p class="note legend">{_legend(board)}</p></section>'
         + _unranked_section(board)
+        + _unscored_section(board)
         + _reported_section(reported)
     )
     return page(f"{board.track} · leaderboard", body, with_script=True)
@@ -259,6 +261,34 @@ def _unranked_section(board: "Leaderboard") -> str:
         '<p class="note">Scored on other data or by another evaluator; their '
         f"predictions must be scored again.</p><ul>{items}</ul></section>"
     )
+
+
+def _unscored_section(board: "Leaderboard") -> str:
+    """Rows that nobody else has scored, rows left out, rows that are the same."""
+    parts = []
+    if board.unscored:
+        items = "".join(
+            f'<li><a href="{escape(row.name)}.html">{escape(row.metadata["title"])}'
+            f"</a>: claims top-1 {range_text(row.evaluation.metrics['top_1'])}</li>"
+            for row in board.unscored
+        )
+        parts.append(
+            '<section class="card" id="unscored"><h2>Not ranked: self-scored</h2>'
+            '<p class="note">Their predictions are not here, and no maintainer has '
+            f"scored them: these are claims.</p><ul>{items}</ul></section>"
+        )
+    said = [
+        f"The same predictions under several names: {', '.join(names)}."
+        for names in board.same
+    ]
+    if board.refused:
+        count = len(board.refused)
+        said.append(
+            f"{count} {'row is' if count == 1 else 'rows are'} left out, with faults "
+            "that `pxrdbench leaderboard` lists."
+        )
+    parts += [f'<p class="note said">{escape(text)}</p>' for text in said]
+    return "".join(parts)
 
 
 def _reported_section(reported: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from pxrdbench.benchmark.scoring.intervals import Estimate
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
+from pxrdbench.outside import parse_strict_json
 
 FORMAT = "pxrdbench.evaluation"
 FORMAT_VERSION = 2
@@ -164,11 +165,7 @@ class Evaluation:
             EvaluationError: If it is no JSON, lacks or adds a part, or holds a number
                 out of its range; it names the place.
         """
-        try:
-            record = json.loads(text)
-        except ValueError as error:
-            raise EvaluationError(f"the evaluation is no JSON: {error}") from error
-        record = _mapping(record, "the evaluation")
+        record = parse_strict_json(text, "the evaluation")
         if record.get("format") != FORMAT:
             raise EvaluationError(f"format is {record.get('format')!r}, not {FORMAT!r}")
         if record.get("format_version") not in {1, FORMAT_VERSION}:

@@ -6,6 +6,7 @@ later, and a model that cannot be shared can still be judged.
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +17,21 @@ from jaxtyping import Float, Float16, Float64
 
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import atomic_path
+from pxrdbench.outside import (
+    MOST_JSON_BYTES,
+    guard,
+    one_line,
+    parse_strict_json,
+    take,
+)
 
 FORMAT = "pxrdbench.predictions"
 FORMAT_VERSION = 1
 _LEAST_LOGIT = float(np.finfo(np.float16).min)
-# Far above any track (230 groups, millions of crystals), far below a memory limit.
-_MOST_BYTES = 2**31
+# Above any track (230 groups, a million crystals), far below a memory limit.
+_MOST_BYTES = 2**29
+_MOST_ITEM = 256  # of an id
+_FILTERS = frozenset({1, 2, 3})  # H5Zpublic.h: deflate, shuffle, Fletcher's checksum
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,10 +180,10 @@ class Predictions:
         path = Path(path)
         if not path.is_file():
             raise EvaluationError(f"there is no predictions file {path}")
-        try:
+        with guard(EvaluationError, f"{path} cannot be read as predictions"):
             with h5py.File(path, "r") as file:
-                header = json.loads(bytes(file.attrs["header"]).decode())
-                if not isinstance(header, dict) or header.get("format") != FORMAT:
+                header = _read_header(file, path)
+                if header.get("format") != FORMAT:
                     raise EvaluationError(f"{path} holds no pxrdbench predictions")
                 if header.get("format_version") != FORMAT_VERSION:
                     raise EvaluationError(
@@ -181,14 +191,16 @@ class Predictions:
                         f"{header.get('format_version')!r}; this pxrdbench reads "
                         f"version {FORMAT_VERSION}"
                     )
-                names = _read_column(file, "id")
-                logits = _read_column(file, "logits")
+                names = _read_column(file, "id", "S")
+                logits = _read_column(file, "logits", "f", 230)
                 has_shares = "class_frequency" in file
-                shares = _read_column(file, "class_frequency") if has_shares else None
+                shares = (
+                    _read_column(file, "class_frequency", "f") if has_shares else None
+                )
             return cls(
                 ids=tuple(name.decode() for name in names.tolist()),
                 logits=logits,
-                space_groups=tuple(int(number) for number in header["space_groups"]),
+                space_groups=tuple(_read_classes(header)),
                 track=str(header["track"]),
                 part=str(header["part"]),
                 track_version=str(header["track_version"]),
@@ -199,12 +211,6 @@ class Predictions:
                 restricted=bool(header["restricted"]),
                 provenance={str(k): str(v) for k, v in header["provenance"].items()},
             )
-        except EvaluationError:
-            raise
-        except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-            raise EvaluationError(
-                f"{path} cannot be read as predictions: {error}"
-            ) from error
 
 
 def pack_logits(
@@ -229,8 +235,36 @@ def pack_logits(
     return np.asarray(np.maximum(shifted, _LEAST_LOGIT).astype(np.float16))
 
 
-def _read_column(file: Any, name: str) -> Any:
-    """Read a dataset that lies in this very file and is not absurdly large."""
+def _read_header(file: Any, path: Path) -> dict[str, Any]:
+    """Read the attribute ``header``, whose size is looked at before it is read."""
+    attribute = file.attrs.get_id("header")
+    if attribute.get_storage_size() > MOST_JSON_BYTES or attribute.shape != ():
+        raise EvaluationError(f"the header of {path} has an absurd size")
+    if attribute.dtype.kind not in "SO":
+        raise EvaluationError(f"the header of {path} is no text")
+    value = file.attrs["header"]
+    text = value if isinstance(value, str) else bytes(value)
+    return parse_strict_json(text, f"the header of {path}")
+
+
+def _read_classes(header: Mapping[str, Any]) -> list[int]:
+    groups = take(header, "space_groups", list)
+    if len(groups) > 230 or not all(type(number) is int for number in groups):
+        raise ValueError("space_groups is no class list")
+    return [int(number) for number in groups]
+
+
+def _read_column(
+    file: Any, name: str, kind: str, most_columns: int | None = None
+) -> Any:
+    """Read a dataset that lies in this very file and is not absurdly large.
+
+    Args:
+        file: The HDF5 file.
+        name: Of the dataset.
+        kind: Of its numbers, a letter of numpy.
+        most_columns: Where it has two dimensions.
+    """
     import h5py
 
     link = file.get(name, getlink=True)
@@ -242,9 +276,23 @@ def _read_column(file: Any, name: str) -> Any:
         or column.external is not None
     ):
         raise EvaluationError(f"{name!r} is no dataset stored in the file itself")
-    if column.size * column.dtype.itemsize > _MOST_BYTES:
+    dtype, shape = column.dtype, column.shape
+    if dtype.kind != kind or dtype.itemsize > _MOST_ITEM or shape is None:
+        raise EvaluationError(f"{name!r} holds {one_line(str(dtype), 60)}")
+    wanted = 1 if most_columns is None else 2
+    if len(shape) != wanted or (most_columns is not None and shape[1] > most_columns):
+        raise EvaluationError(f"{name!r} has the shape {shape}")
+    # A chunk is unpacked whole, whatever part of it is asked for.
+    size = math.prod(shape) * dtype.itemsize
+    chunk = math.prod(column.chunks or (0,)) * dtype.itemsize
+    if max(size, chunk) > _MOST_BYTES:
         raise EvaluationError(
-            f"{name!r} would take {column.size * column.dtype.itemsize:,} bytes; "
-            f"at most {_MOST_BYTES:,} are read"
+            f"{name!r} would take {max(size, chunk):,} bytes; at most "
+            f"{_MOST_BYTES:,} are read"
         )
+    # Other filters are libraries that HDF5 would look for and load.
+    pipeline = column.id.get_create_plist()
+    filters = {pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters())}
+    if filters - _FILTERS:
+        raise EvaluationError(f"{name!r} is packed by filters {sorted(filters)}")
     return column[()]

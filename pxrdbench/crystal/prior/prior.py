@@ -119,6 +119,13 @@ class Prior:
     smoothing: Smoothing | None = None
     binned: int = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"Prior({self.name!r}, {len(self.space_group)} space groups of "
+            f"{int(self.n_crystals.sum()):,} crystals, frequencies "
+            f"{self.frequencies}{', restricted' * self.restricted})"
+        )
+
     def __post_init__(self) -> None:
         freeze_arrays(self)
 

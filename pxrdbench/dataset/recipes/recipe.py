@@ -107,6 +107,15 @@ class Recipe(BatchSource):
 
     length = None  # a recipe has no end
 
+    def __repr__(self) -> str:
+        card = self.card
+        grid = card.grid
+        return (
+            f"Recipe({self.prior.name!r}, seed={card.seed}, preset={card.preset!r}, "
+            f"radiation={card.radiation.name!r}, {grid.start:g} to {grid.stop:g} "
+            f"degrees in {grid.points} points, digest {self.digest[:12]}…)"
+        )
+
     def __init__(
         self,
         prior: str | Path | Prior = "open-v0",
@@ -189,6 +198,10 @@ class Recipe(BatchSource):
     def digest(self) -> str:
         """Name of the data set."""
         return self.card.digest
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this recipe from another."""
+        return {"source": "Recipe", "recipe": self.digest}
 
     def to_json(self) -> str:
         """Write the recipe down; the prior's arrays stay in the prior's file."""

@@ -1,5 +1,7 @@
 """Stored samples into patterns, as their recipe says or with other effects."""
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -114,6 +116,14 @@ class BlockRenderer:
         except PatternError as error:
             sample = block.index[error.index or 0]
             raise ShardError(f"sample {sample} cannot be rendered: {error}") from error
+
+
+def describe_measurement(measurement: Measurement | None) -> str:
+    """Tell measurements apart: a digest, or nothing for none."""
+    if measurement is None:
+        return ""
+    text = json.dumps(measurement.to_dict(), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def empty_batch(card: RecipeCard) -> Batch:

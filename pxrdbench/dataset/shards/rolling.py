@@ -22,7 +22,10 @@ from pxrdbench.crystal.prior.prior import Prior
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
-from pxrdbench.dataset.shards.block_rendering import BlockRenderer
+from pxrdbench.dataset.shards.block_rendering import (
+    BlockRenderer,
+    describe_measurement,
+)
 from pxrdbench.dataset.shards.manifest import (
     MOST_COUNT,
     Manifest,
@@ -251,6 +254,15 @@ class RollingSet(BatchSource):
         with self._lock:
             shards = self._acknowledged or 0
         return max(0, shards * self.shard_samples - self.origin)
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this set from another; how far it is written does not."""
+        return {
+            "source": "stream",
+            "recipe": self.card.digest,
+            "measurement": describe_measurement(self._renderer.measurement),
+            "origin": self.origin,
+        }
 
     def batch(self, start: int, count: int) -> Batch:
         """Read and render samples start to start + count; waits until they are there.

@@ -1,10 +1,13 @@
 """Shards as a source of batches: read in blocks, rendered on loading."""
 
+import re
 import threading
 import warnings
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,6 +17,7 @@ from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.shards.block_rendering import (
     BlockRenderer,
+    describe_measurement,
     empty_batch,
     take_rows,
 )
@@ -103,21 +107,123 @@ class ShardSet(BatchSource):
         self._say_what_is_missing()
         self._shards = ShardCache(self._store, cache, cache_bytes)
         card = self.manifest.card
+        self._how = measurement, prior
         self._renderer = BlockRenderer(
             card, measurement, lambda: recall_recipe(self._store, card, prior)
         )
-        samples = [record.samples for record in self.manifest.records]
-        self._shard_offset = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
-        self._block = _BlockCache(self._read_block, _CACHED_BLOCKS)
         self.grid = card.grid
         self.radiation = card.radiation
         self.space_groups = card.space_groups
-        self.length: int = int(self._shard_offset[-1])
         self.block_samples = self.manifest.block_samples
         # Samples that a shuffling loader keeps together.
         self.run_samples = 1 if self.measurement is None else _MEASURED_RUN
+        self._number_samples()
+
+    def _number_samples(self) -> None:
+        """Count the samples of the shards, and forget all blocks."""
+        samples = [record.samples for record in self.manifest.records]
+        self._shard_offset = np.concatenate([[0], np.cumsum(samples)]).astype(np.int64)
         self._shard_offset.flags.writeable = False
         self.shard_starts = self._shard_offset
+        self.length: int = int(self._shard_offset[-1])
+        self._block = _BlockCache(self._read_block, _CACHED_BLOCKS)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For a process that another one starts: what was opened, without locks."""
+        left = ("_renderer", "_block", "_shards")
+        state = {name: value for name, value in vars(self).items() if name not in left}
+        return {**state, "_cached": (self._shards.folder, self._shards.max_bytes)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Be the same set again, with its shards as they were when it was opened."""
+        folder, max_bytes = state.pop("_cached")
+        vars(self).update(state)
+        measurement, prior = self._how
+        self._shards = ShardCache(self._store, folder, max_bytes)
+        self._renderer = BlockRenderer(
+            self.card,
+            measurement,
+            lambda: recall_recipe(self._store, self.card, prior),
+        )
+        self._number_samples()
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this set from another: recipe, measurement, blocks, shards."""
+        return {
+            "source": "ShardSet",
+            "recipe": self.card.digest,
+            "measurement": describe_measurement(self.measurement),
+            "block_samples": self.block_samples,
+            "shard_samples": self.manifest.shard_samples,
+            "shards": _list_shards(self.manifest.records),
+        }
+
+    def resumed(self, identity: Mapping[str, Any]) -> "ShardSet":
+        """The shards that a state names, of a set that has only grown since."""
+        listed = str(identity.get("shards", ""))
+        wanted = dict(_parse_shards(listed))
+        kept = tuple(
+            record
+            for record in self.manifest.records
+            if wanted.get(record.index) == record.samples
+        )
+        is_same = len(kept) == len(self.manifest.records)
+        if is_same or not kept or _list_shards(kept) != listed:
+            return self
+        other = self.with_epoch(self.epoch)
+        other.manifest = replace(self.manifest, records=kept)
+        other._number_samples()
+        return other
+
+    @property
+    def shards_at_once(self) -> int:  # type: ignore[override]  # as wide as the cache
+        """Shards that a shuffling loader mixes: as many as there is room for."""
+        most = BatchSource.shards_at_once
+        largest = max((record.bytes for record in self.manifest.records), default=1)
+        if not self._shards.is_needed:
+            return most
+        # One more is fetched while the others are read.
+        return max(1, min(most, self._shards.max_bytes // largest - 1))
+
+    def __getitem__(self, which: int | slice) -> dict[str, Any] | Batch:
+        """One sample as plain values, for torch's own loaders; a slice as a batch.
+
+        Args:
+            which: Number of a sample, negative ones from the end; or a range of them.
+
+        Returns:
+            Of one sample: ``intensity`` (points,), ``label`` (position of its space
+            group in ``space_groups``), ``space_group`` and ``index``.
+
+        Raises:
+            IndexError: If there is no such sample.
+        """
+        numbers = np.arange(self.length)[which]
+        if isinstance(which, slice):
+            if not len(numbers):
+                return empty_batch(self.card)
+            if (np.diff(numbers) > 0).all():
+                return self.take(numbers)
+            return Batch.join([self.batch(int(n), 1) for n in numbers])
+        return self.__getitems__([int(numbers)])[0]
+
+    def __getitems__(self, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        """Some samples at once, as torch asks for the samples of a batch."""
+        wanted = np.asarray(numbers, np.int64)
+        ascending, place = np.unique(wanted, return_inverse=True)
+        batch = self.take(ascending)
+        if len(batch) != len(ascending):
+            raise ShardError(f"{self.location}: some of samples {numbers} are damaged")
+        labels = np.searchsorted(np.array(self.space_groups), batch.space_group)
+        return [
+            {
+                "intensity": batch.intensity[row].copy(),
+                "label": int(labels[row]),
+                "space_group": int(batch.space_group[row]),
+                "index": int(batch.index[row]),
+            }
+            for row in place
+        ]
 
     def _say_what_is_missing(self) -> None:
         """A set with fewer samples than were written never says so by a number alone.
@@ -291,6 +397,24 @@ class ShardSet(BatchSource):
             f"{self._store.address(record.name)}.tar cannot be read ({why}); delete it "
             "and run the same `pxrdbench generate` again: it comes back the same"
         )
+
+
+def _list_shards(records: Sequence[ShardRecord]) -> str:
+    """Numbers and sizes of shards, as ``0-9:1000,10:400``."""
+    runs: list[list[int]] = []
+    for record in records:
+        if runs and runs[-1][1] == record.index - 1 and runs[-1][2] == record.samples:
+            runs[-1][1] = record.index
+        else:
+            runs.append([record.index, record.index, record.samples])
+    return ",".join(f"{a}-{b}:{n}" if a < b else f"{a}:{n}" for a, b, n in runs)
+
+
+def _parse_shards(text: str) -> Iterator[tuple[int, int]]:
+    """Number and samples of each shard of such a list; nothing if it is none."""
+    for first, last, samples in re.findall(r"(\d+)(?:-(\d+))?:(\d+)", text):
+        for index in range(int(first), int(last or first) + 1):
+            yield index, int(samples)
 
 
 class _BlockCache:

@@ -12,6 +12,7 @@ from pxrdbench.dataset.shards.shard import ShardProgress
 from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import PxrdbenchError, ShardError
+from pxrdbench.factory.limits import count_processors
 from pxrdbench.factory.ray.session import RaySession
 from pxrdbench.factory.shard_worker import ShardWorker
 from pxrdbench.files import part_path
@@ -23,6 +24,9 @@ _GROW_EVERY = 5.0
 # All workers of a cluster may take so long to begin; then those there begin [s].
 _START = 60.0
 _MAX_FAILED_STARTS = 5
+# Workers of a Ray that others use too are not waited for longer than this, without a
+# word, before the run begins to watch its clock [s].
+_BUSY = 6.0
 
 _log = logging.getLogger(__name__)
 
@@ -89,13 +93,41 @@ class RayCrew:
         processors = self._session.processors
         for _ in range(min(self._wanted or processors, processors)):
             self._make()
+        self._say_fewer(processors)
         self._grown_at = time.monotonic()
         ends = time.monotonic() + _START
         arrived: list[Any] = []
+        began = time.monotonic()
         while self._starting and (not arrived or time.monotonic() < ends):
             self._ray.wait(list(self._starting), num_returns=1, timeout=_TICK)
             arrived += self.arrivals()
+            late = time.monotonic() - began > _BUSY
+            if late and not arrived and not self._session.is_private:
+                _log.warning(
+                    "no processor of this Ray has become free for %.0f s; waiting for "
+                    "one (`ray status` says who holds them)",
+                    _BUSY,
+                )
+                break
         return arrived
+
+    def _say_fewer(self, processors: int) -> None:
+        """Say so where more workers are asked for than can work at once."""
+        there = processors
+        if self._session.is_private:
+            there = min(processors, count_processors())
+        if self._wanted is not None and self._wanted > there:
+            follow = (
+                "they take turns"
+                if self._session.is_private
+                else f"{there} begin, and no more than that"
+            )
+            _log.warning(
+                "%d workers are asked for where there are %d processors: %s",
+                self._wanted,
+                there,
+                follow,
+            )
 
     def arrivals(self) -> list[Any]:
         """Workers that could begin since last asked: replacements, new nodes.

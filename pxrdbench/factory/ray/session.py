@@ -6,7 +6,11 @@ usage reports, and ends with the ``with`` block.
 
 import logging
 import os
+import re
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -14,6 +18,9 @@ from pxrdbench.errors import ShardError
 
 # The smallest that Ray accepts, for messages of a few bytes.
 SMALL_OBJECT_STORE_BYTES = 80 * 1024 * 1024
+# A cluster that is to be joined answers within so long [s].
+_CONNECT = 10.0
+_ANSWER = 20.0
 
 
 class RaySession:
@@ -75,6 +82,11 @@ class RaySession:
         """Processors of all nodes."""
         return int(self.ray.cluster_resources().get("CPU", 1))
 
+    @property
+    def free_processors(self) -> int:
+        """Processors that nobody holds at the moment."""
+        return int(self.ray.available_resources().get("CPU", 0))
+
     def _init(self) -> None:
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         private = {
@@ -86,9 +98,14 @@ class RaySession:
         }
         try:
             if self._address is None:
-                self.ray.init(**private, **quiet)
+                # "local": also where RAY_ADDRESS, or a file that `ray start` left,
+                # names a cluster; --address is the one way to join it.
+                self.ray.init(address="local", **private, **quiet)
             else:
+                _refuse_wrong(self._address)
                 self.ray.init(address=self._address, **quiet)
+        except ShardError:
+            raise
         except Exception as error:  # Ray raises bare ones, after a minute of trying
             if self._dashboard and "dashboard" in str(error):
                 where = "with its dashboard"
@@ -98,11 +115,58 @@ class RaySession:
                 remedy = "Try again when it has memory and processors to spare."
             else:
                 where = f"at {self._address}"
-                remedy = (
-                    "See that `ray status` knows a cluster there, with the same "
-                    "versions of Ray and Python."
-                )
+                remedy = _find_remedy(str(error))
             raise ShardError(f"Ray did not start {where}: {error} {remedy}") from error
+
+
+def _find_remedy(why: str) -> str:
+    """What to do where a cluster cannot be joined."""
+    if "token" in why.lower() or "auth" in why.lower():
+        return (
+            "The cluster asks for a token: set RAY_AUTH_MODE=token here and on every "
+            "node, with the token of its head (RAY_AUTH_TOKEN, or a copy of the head's "
+            "~/.ray/auth_token), or RAY_AUTH_MODE=disabled everywhere."
+        )
+    return (
+        "See that `ray status` knows a cluster there, with the same versions of Ray "
+        "and Python."
+    )
+
+
+def _refuse_wrong(address: str) -> None:
+    """Find out within a bound whether a cluster answers; Ray would try for minutes.
+
+    Args:
+        address: As HOST:PORT; others, as ``auto``, are left to Ray.
+
+    Raises:
+        ShardError: If nothing answers there, or not as Ray does.
+    """
+    match = re.fullmatch(r"(?:[a-z]+://)?(.+):(\d+)", address)
+    if match is None or address.startswith("ray://"):
+        return
+    try:
+        with socket.create_connection((match[1], int(match[2])), _CONNECT):
+            pass
+    except OSError as error:
+        raise ShardError(
+            f"nothing answers at {address} ({error.strerror or error}): give --address "
+            "as `ray start --head` printed it, HOST:PORT, and see that the port is open"
+        ) from error
+    code = f"from ray._raylet import GcsClient; GcsClient(address={address!r})"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_ANSWER,
+        )
+        why = "" if done.returncode == 0 else done.stderr.strip().rpartition("\n")[2]
+    except subprocess.TimeoutExpired:
+        why = f"no answer of Ray's for {_ANSWER:.0f} s"
+    if why:
+        raise ShardError(f"no Ray answers at {address}: {why}. {_find_remedy(why)}")
 
 
 def read_handler(number: int) -> Any:

@@ -11,7 +11,6 @@ that of the recipe, whatever the number of workers, so that a stream can be read
 from anywhere.
 """
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,11 +19,15 @@ from typing import Any
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.recipe import Recipe
-from pxrdbench.dataset.shards.block_rendering import BlockRenderer
+from pxrdbench.dataset.shards.block_rendering import (
+    BlockRenderer,
+    describe_measurement,
+)
 from pxrdbench.dataset.shards.shard import Block, draw_block
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.diffraction.measurement.measurement import Measurement
 from pxrdbench.errors import ShardError
+from pxrdbench.factory.limits import count_processors
 from pxrdbench.factory.ray.session import SMALL_OBJECT_STORE_BYTES, RaySession
 
 # Samples of a chunk: 1.4 MB, which costs a message 1 µs a sample.
@@ -116,7 +119,7 @@ class RayStream(BatchSource):
         self._chunk_samples = chunk_samples
         self._ahead = ahead
         self._wanted = workers
-        processes = workers or os.cpu_count() or 1
+        processes = workers or count_processors()
         room = processes * (ahead + 1) * _CHUNK_BYTES * chunk_samples // CHUNK_SAMPLES
         self._session = RaySession(
             processes,
@@ -137,6 +140,11 @@ class RayStream(BatchSource):
             lane.end()
         self._lanes = []
         self._session.__exit__(None, None, None)
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this stream from another."""
+        look = describe_measurement(self._renderer.measurement)
+        return {"source": "stream", "recipe": self._recipe.digest, "measurement": look}
 
     def batch(self, start: int, count: int) -> Batch:
         """Fetch and render samples start to start + count.

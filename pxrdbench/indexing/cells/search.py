@@ -32,6 +32,9 @@ HEAD_START = 60.0
 # many, crowd those of high symmetry out.
 OCCAM_SEARCH = 4.0
 MOST_LINES = 60  # lines that a search looks at, one bit each
+# Of these the best, whose sub- and superlattices are tried: measured scans, where the
+# pool is full of lattices that are about as good.
+CLOSED = 24
 # No lattice vector is shorter [Å]: of elements and compounds at rest beryllium's a,
 # 2.286 Å, is about the shortest (Mackay & Hill 1963, J. Nucl. Mater. 8, 263).
 LEAST_VECTOR = 2.1
@@ -390,7 +393,9 @@ def close_pool(data, setup, table, stamp, pool, sub, sup, rounds, most_points):
     for _ in range(rounds):
         before = pool.copy()
         best = pool[0, SCORE]
-        for i in range(before.shape[0]):
+        # Relatives of the best are tried again at their refined zero shift.
+        last = CLOSED if setup[6] > 0.0 else before.shape[0]
+        for i in range(last):
             if before[i, SCORE] <= 0.3 * best:
                 break
             for j in range(sub.shape[0]):

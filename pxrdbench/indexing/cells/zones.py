@@ -434,7 +434,7 @@ HEXAGON_BELOW = np.array(
 # h² + k² and h² + hk + k² that a first line may have, and zones that are tried.
 SQUARE_INDICES = np.array([1, 2, 4, 5, 8, 9, 10, 13, 16, 17, 18])
 HEXAGONAL_INDICES = np.array([1, 3, 4, 7, 9, 12, 13, 16])
-UNIAXIAL_ZONES = 32
+UNIAXIAL_ZONES = 20
 # Layers in which a line 00l may be, of a long axis: a screw axis leaves few.
 AXIAL_LAYERS = 6
 

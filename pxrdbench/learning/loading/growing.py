@@ -64,6 +64,10 @@ class GrowingSet(BatchSource):
         self._shards: ShardSet | None = None
         self._order = lru_cache(maxsize=2)(self._make_order)
 
+    def identity(self) -> dict[str, str | int]:
+        """What tells this set from another; how far it is written does not."""
+        return {**self.following.identity(), "source": "GrowingSet"}
+
     def batch(self, start: int, count: int) -> Batch:
         """Make samples at positions start to start + count of the passes.
 

@@ -1,10 +1,11 @@
 """From numbered samples to torch batches, on threads and in a fixed order."""
 
+import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Barrier, Lock
@@ -13,14 +14,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
+from torch.utils.data import IterableDataset, get_worker_info
 
 from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.shards.shard_set import ShardSet
 from pxrdbench.dataset.source import BatchSource, EndOfSource, cut_runs
 from pxrdbench.errors import ModelError
+from pxrdbench.learning.loading.dealing import Dealing
 from pxrdbench.learning.loading.order import PassOrder
 
 UNCOVERED = -1
+# What a loader's state of old had, beside the position.
+_OLD_IDENTITY = (
+    "seed",
+    "batch_size",
+    "shuffle",
+    "buffer",
+    "rank",
+    "world_size",
+    "length",
+)
+
+_log = logging.getLogger(__name__)
 
 __all__ = [
     "UNCOVERED",
@@ -204,14 +219,23 @@ class _Part(NamedTuple):
     numbers: np.ndarray
 
 
-class PatternLoader:
-    """Endless, or some passes over a source; in the same order every time.
+class PatternLoader(IterableDataset[TorchBatch]):
+    """Passes over a source, or a stream without end; in the same order every time.
 
     Batch number k is a function of the source, the seed, the rank and k alone,
     whatever the number of threads, so a run can go on where it stopped. Samples that
     belong to no class are left out, which makes their batch smaller.
 
+    With ``passes`` each ``iter(loader)`` makes so many passes, and the next one the
+    following passes, in another order; ``len(loader)`` is the number of batches of one.
+    After a ``break`` the next iteration begins with passes that no other has begun.
+    Without ``passes`` there is one stream, and each iteration goes on with it. All
+    ranks get the same number of batches. In the workers of torch's ``DataLoader``
+    (``DataLoader(loader, batch_size=None, num_workers=2)``) they share the samples.
+
     Attributes:
+        classes: The class list, in the order of a model's logits: ``label`` is a
+            position in it.
         patterns_given: Position in this rank's order behind the last batch handed
             out, samples left out included.
         seconds_waited: Time that the consumer stood still for want of a batch.
@@ -250,6 +274,8 @@ class PatternLoader:
             raise ModelError("the source holds no samples; there is nothing to load")
         if source.length is None and passes is not None:
             raise ModelError("an endless source has no passes; leave `passes` away")
+        if passes is not None and passes < 1:
+            raise ModelError(f"{passes} passes; there must be at least 1")
         self.classes = tuple(classes)
         self.patterns_given = first_pattern
         self.seconds_waited = 0.0
@@ -260,47 +286,145 @@ class PatternLoader:
         # Samples of a recipe are independent: their own order is as good as any.
         self._shuffle = shuffle and source.length is not None
         self._buffer = buffer if source.is_random_access else 0
+        self._shards_at_once = source.shards_at_once
         self._workers = workers
         self._prefetch = prefetch
-        self._stop = None if passes is None else passes * (source.length or 0)
+        self._passes = passes
         self._rank, self._world_size = rank, world_size
         self._pin_memory = pin_memory
         self._transform = transform
+        self._deal = self._dealing()
+        self._begin()
+        self._given = self._made = 0
+        self._cpu_seconds = self._seconds = 0.0
+        self._is_begun = False
+
+    def _begin(self) -> None:
+        """What does not travel to another process."""
         self._order = lru_cache(maxsize=2)(self._make_order)
         self._lock = Lock()
-        self._first = first_pattern
-        self._made, self._cpu_seconds, self._seconds = 0, 0.0, 0.0
         self._began: float | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        left = ("_order", "_lock", "_began", "on_wait")
+        return {name: value for name, value in vars(self).items() if name not in left}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.on_wait = None
+        self._begin()
+
+    def _dealing(self) -> Dealing:
+        """Who gets which samples; among workers of torch's loader too."""
+        epoch = None if self._passes is None else self._passes * self._length()
+        rank, world_size = self._rank, self._world_size
+        info = get_worker_info()
+        if info is not None:
+            rank = rank * info.num_workers + info.id
+            world_size *= info.num_workers
+        return Dealing(self._batch_size, rank, world_size, epoch)
+
+    def _length(self) -> int:
+        return self._source.length or 0
+
+    def __len__(self) -> int:
+        """Batches of one iteration.
+
+        Raises:
+            TypeError: If it has no end.
+        """
+        if self._passes is None:
+            raise TypeError("a loader without `passes` has no length: it never ends")
+        return self._dealing().batches
+
     def __iter__(self) -> Generator[TorchBatch]:
-        """Hand out batches, from ``patterns_given`` on."""
+        """Hand out the batches of the next passes, or go on with an endless stream."""
+        self._deal = self._dealing()
+        if get_worker_info() is not None:
+            self._refuse_workers()
+        stop = self._start_iteration()
         batches = self._iterate_here if self._workers == 0 else self._iterate_threads
         self._began = time.perf_counter()
         try:
-            yield from batches()
+            yield from batches(stop)
         finally:
             self._seconds += time.perf_counter() - self._began
             self._began = None
 
-    def state_dict(self) -> dict[str, int]:
-        """What is needed to go on behind the last batch handed out: plain numbers."""
+    def _start_iteration(self) -> int | None:
+        """Go to the first sample of this iteration; gives where it ends."""
+        if self._passes is None:
+            return None
+        each = self._deal.samples
+        if self._is_begun and self.patterns_given % each:
+            self.patterns_given += each - self.patterns_given % each
+        self._is_begun = True
+        return (self.patterns_given // each + 1) * each
+
+    def _refuse_workers(self) -> None:
+        """Refuse what workers of torch's loader cannot share.
+
+        Raises:
+            ModelError: If the source has one reader, or the position would be lost.
+        """
+        if getattr(self._source, "consumer", ""):
+            raise ModelError(
+                "a rolling set has one reader, which acknowledges what it has read: "
+                "take num_workers=0, and threads (make_loader(…, workers=2))"
+            )
+        if self.patterns_given and not self._is_begun:
+            raise ModelError(
+                "a state cannot go on in workers of a DataLoader, which share the "
+                "samples in another way: take num_workers=0, and threads "
+                "(make_loader(…, workers=2))"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose which passes the next iteration makes, as torch's samplers do.
+
+        Workers of torch's ``DataLoader`` are copies that forget: without this each
+        epoch gives them the order of the first.
+
+        Args:
+            epoch: Number of the iteration, from 0.
+
+        Raises:
+            ModelError: If there are no passes.
+        """
+        if self._passes is None:
+            raise ModelError("a loader without `passes` has no epochs")
+        self.patterns_given = epoch * self._dealing().samples
+        self._is_begun = True
+
+    def state_dict(self) -> dict[str, str | int]:
+        """What is needed to go on behind the last batch handed out: plain values."""
         return {**self._identity(), "patterns_given": self.patterns_given}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where another loader of the same source stopped.
 
-        The number of threads may be another one. Takes effect when iteration begins.
+        The number of threads may be another one. A set that has grown since is read as
+        it was then; a new loader takes the new shards too. Takes effect when iteration
+        begins.
 
         Raises:
             ModelError: If the other loader had another order.
         """
+        self._source = self._source.resumed(state)
+        self._shards_at_once = int(state.get("shards_at_once", self._shards_at_once))
         for name, value in self._identity().items():
-            if state.get(name) != value:
-                raise ModelError(
-                    f"the state is of a loader with {name} {state.get(name)}, this one "
-                    f"has {value}: the order would be another; repeat the old options"
-                )
-        self.patterns_given = self._first = int(state["patterns_given"])
+            # States of old know less.
+            if name in state or name in _OLD_IDENTITY:
+                found = state.get(name)
+                if found != value:
+                    raise ModelError(
+                        f"the state is of a loader with {name} {found}, this one has "
+                        f"{value}: the order would be another; repeat the old options"
+                    )
+        self.patterns_given = int(state["patterns_given"])
+        self._is_begun = False
+        self._deal = self._dealing()
+        self._order.cache_clear()
 
     @property
     def throughput(self) -> Throughput:
@@ -308,14 +432,14 @@ class PatternLoader:
         running = 0.0 if self._began is None else time.perf_counter() - self._began
         return Throughput(
             made=self._made,
-            given=self.patterns_given - self._first,
+            given=self._given,
             skipped=sum(self._source.skipped.values()),
             cpu_seconds=self._cpu_seconds,
             seconds=self._seconds + running,
             waited_seconds=self.seconds_waited,
         )
 
-    def _identity(self) -> dict[str, int]:
+    def _identity(self) -> dict[str, str | int]:
         """What decides the order."""
         return {
             "seed": self._seed,
@@ -324,30 +448,33 @@ class PatternLoader:
             "buffer": self._buffer,
             "rank": self._rank,
             "world_size": self._world_size,
+            "passes": -1 if self._passes is None else self._passes,
+            "shards_at_once": self._shards_at_once,
+            **self._source.identity(),
             "length": -1 if self._source.length is None else self._source.length,
         }
 
-    def _iterate_here(self) -> Generator[TorchBatch]:
-        while spans := self._spans(self.patterns_given):
+    def _iterate_here(self, stop: int | None) -> Generator[TorchBatch]:
+        while spans := self._deal.spans(self.patterns_given, stop):
             started = time.perf_counter()
             try:
                 batch = self._make(spans)
             except EndOfSource as end:
-                self._stop = end.length
+                stop = self._end(end)
                 continue
             finally:
                 self.seconds_waited += time.perf_counter() - started
-            self.patterns_given += _count(spans)
+            self._give(_count(spans))
             yield batch
 
-    def _iterate_threads(self) -> Generator[TorchBatch]:
+    def _iterate_threads(self, stop: int | None) -> Generator[TorchBatch]:
         position = self.patterns_given
         pending: deque[tuple[int, Future[TorchBatch]]] = deque()
         executor = start_threads(self._workers)
         try:
             while True:
                 while len(pending) < self._prefetch + self._workers:
-                    spans = self._spans(position)
+                    spans = self._deal.spans(position, stop)
                     if not spans:
                         break
                     count = _count(spans)
@@ -361,16 +488,26 @@ class PatternLoader:
                     self._wait(future)
                     batch = future.result()
                 except EndOfSource as end:
-                    self._stop = end.length
+                    stop = self._end(end)
                     pending.clear()
                     position = self.patterns_given
                     continue
                 finally:
                     self.seconds_waited += time.perf_counter() - started
-                self.patterns_given += count
+                self._give(count)
                 yield batch
         finally:
             executor.shutdown(wait=True, cancel_futures=True)
+
+    def _give(self, count: int) -> None:
+        self.patterns_given += count
+        self._given += count
+
+    def _end(self, end: EndOfSource) -> int:
+        """Deal anew now that the end of the source is known; gives this rank's end."""
+        deal = self._deal
+        self._deal = replace(deal, epoch=end.length)
+        return self._deal.samples if end.length else 0
 
     def _wait(self, future: Future[TorchBatch]) -> None:
         """Wait for a batch; let whoever reads look around meanwhile."""
@@ -379,32 +516,13 @@ class PatternLoader:
         while not wait([future], timeout=_LOOK_EVERY).done:
             self.on_wait()
 
-    def _spans(self, position: int) -> list[tuple[int, int]]:
-        """Positions of the common order that make up this rank's next batch.
-
-        The common order is dealt out in pieces of a batch, one rank after the other.
-        """
-        piece, wanted = self._batch_size, self._batch_size
-        spans: list[tuple[int, int]] = []
-        while wanted > 0:
-            number, within = divmod(position, piece)
-            start = (number * self._world_size + self._rank) * piece + within
-            stop = start + min(wanted, piece - within)
-            if self._stop is not None and stop > self._stop:
-                stop, wanted = self._stop, 0
-            if stop <= start:
-                break
-            if spans and spans[-1][1] == start:
-                spans[-1] = spans[-1][0], stop
-            else:
-                spans.append((start, stop))
-            position += stop - start
-            wanted -= stop - start
-        return spans
-
     def _make(self, spans: list[tuple[int, int]]) -> TorchBatch:
         """Read, label and move one batch to torch; runs in a loader's thread."""
         started = time.thread_time()
+        if self._deal.world_size > 1 and self._source.length is None:
+            # A round is there for everyone, or the source ends before it.
+            every = self._deal.world_size * self._batch_size
+            self._source.wait_for(-(-spans[-1][1] // every) * every)
         parts = [batch for part in self._parts(spans) for batch in self._read(part)]
         batch = self._collate(parts)
         with self._lock:
@@ -454,11 +572,24 @@ class PatternLoader:
             shard_starts=source.shard_starts,
             buffer=self._buffer,
             run=source.run_samples,
+            shards_at_once=self._shards_at_once,
         )
 
 
 def _count(spans: Sequence[tuple[int, int]]) -> int:
     return sum(stop - start for start, stop in spans)
+
+
+def _warn_of_small_cache(source: BatchSource) -> None:
+    """Say so where the cache of an object store has no room for a wide shuffle."""
+    if source.shards_at_once < BatchSource.shards_at_once:
+        _log.warning(
+            "the cache has room for %d shards beside the one that is fetched: so many "
+            "are mixed at a time, not %d. ShardSet(…, cache_bytes=) or "
+            "PXRDBENCH_CACHE_SIZE give it more",
+            source.shards_at_once,
+            BatchSource.shards_at_once,
+        )
 
 
 def make_loader(
@@ -493,11 +624,12 @@ def make_loader(
         workers: Threads that make batches; 0 makes them in the caller's. The kernels
             let other threads run meanwhile.
         prefetch: Batches kept ready in advance.
-        passes: Passes over a finite source; endless if left away.
+        passes: Passes over a finite source that each iteration makes; one stream
+            without end if left away.
         first_pattern: Where to begin in the order, to go on after a stop.
         rank: Number of this process among those that share the source, and
         world_size: how many there are; as torch.distributed says, if it is in use.
-            Each is given other samples.
+            Each is given other samples, and the same number of batches.
         pin_memory: Whether batches lie where an accelerator copies them from while
             the processor works on; if there is one, by default.
         skip_damaged: Leave damaged blocks of a folder out and count them
@@ -506,7 +638,8 @@ def make_loader(
             threads, without gradients: a model's first stage without weights.
 
     Returns:
-        An iterable of ``TorchBatch`` with ``state_dict`` and ``load_state_dict``.
+        An iterable of ``TorchBatch`` with ``len`` where there are passes, ``classes``,
+        ``state_dict`` and ``load_state_dict``.
 
     Raises:
         ModelError: If a number is out of bounds or the source is empty.
@@ -524,10 +657,16 @@ def make_loader(
             f"a {type(given).__name__} is no source of batches: it must be a subclass "
             "of pxrdbench.dataset.source.BatchSource"
         )
+    if (rank is None) != (world_size is None):
+        raise ModelError(
+            f"rank {rank} of world_size {world_size}: give both, or neither for those "
+            "of torch.distributed"
+        )
+    _warn_of_small_cache(source)
     if world_size is None:
         in_use = torch.distributed.is_available() and torch.distributed.is_initialized()
         world_size = torch.distributed.get_world_size() if in_use else 1
-        rank = rank or (torch.distributed.get_rank() if in_use else 0)
+        rank = torch.distributed.get_rank() if in_use else 0
     return PatternLoader(
         source,
         batch_size,

@@ -94,6 +94,12 @@ class MixedRecipes(BatchSource):
             raise ModelError("only mixtures of recipes have a digest")
         return hashlib.sha256(" ".join([*names, str(self.block)]).encode()).hexdigest()
 
+    def identity(self) -> dict[str, str | int]:
+        """What tells this mixture from another."""
+        parts = [sorted(source.identity().items()) for source in self.recipes]
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()
+        return {"source": "MixedRecipes", "recipes": digest, "block": self.block}
+
     def batch(self, start: int, count: int) -> Batch:
         """Make samples start to start + count, of as many blocks as that takes."""
         return self.take(np.arange(start, start + count))

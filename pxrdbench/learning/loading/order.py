@@ -33,6 +33,7 @@ class PassOrder:
         shard_starts: First sample of each shard and the end; one shard if None.
         buffer: About how many samples are mixed one by one; 0 keeps blocks whole.
         run: Samples that stay together even so.
+        shards_at_once: Shards whose blocks are mixed.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class PassOrder:
         shard_starts: np.ndarray | None = None,
         buffer: int = 0,
         run: int = 1,
+        shards_at_once: int = SHARDS_AT_ONCE,
     ) -> None:
         self._key = (seed, epoch)
         self._run = run
+        self._shards_at_once = shards_at_once
         shards = np.array([0, length]) if shard_starts is None else shard_starts
         starts, sizes, shard = _blocks(shards, block)
         if shuffle:
@@ -112,10 +115,12 @@ class PassOrder:
         """Blocks in an order that is random within some shards at a time."""
         # One generator: the order of a set without shards is that of older versions.
         random = np.random.default_rng(list(self._key))
-        if n_shards <= SHARDS_AT_ONCE:
+        if n_shards <= self._shards_at_once:
             return random.permutation(len(shard))
         group = np.empty(n_shards, np.int64)
-        group[random.permutation(n_shards)] = np.arange(n_shards) // SHARDS_AT_ONCE
+        group[random.permutation(n_shards)] = (
+            np.arange(n_shards) // self._shards_at_once
+        )
         return np.lexsort((random.random(len(shard)), group[shard]))
 
 

@@ -1,5 +1,8 @@
 """A range of a source as a source of its own: how shards are held out."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int64
 
@@ -46,6 +49,19 @@ class SourceRange(BatchSource):
         if other is self.source:
             return self
         return SourceRange(other, self.start, self.stop)
+
+    def identity(self) -> dict[str, str | int]:
+        """What tells this range from another."""
+        bounds = {"start": self.start, "stop": self.stop}
+        return {**self.source.identity(), **bounds}
+
+    def resumed(self, identity: Mapping[str, Any]) -> "SourceRange":
+        """The same range of a source that has only grown."""
+        other = self.source.resumed(identity)
+        stop = int(identity.get("stop", self.stop))
+        if other is self.source and stop == self.stop:
+            return self
+        return SourceRange(other, self.start, stop)
 
     def batch(self, start: int, count: int) -> Batch:
         """Make samples start to start + count.

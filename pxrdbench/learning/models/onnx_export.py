@@ -2,6 +2,13 @@
 
 The file holds the whole way from a pattern with a maximum of one to calibrated logits:
 square root, peak search and all. Class list and grid stand in its metadata.
+
+The file is judged by what it is for: its first guesses are those of the checkpoint,
+and its logits differ by a small part of their own spread. A bound on the logits
+themselves is none: networks that look up differences of peaks (`peak-network-light`)
+take the logarithm of q_j - q_i, in which neighbours cancel, in single precision. There
+torch's own logits are 1e-2 from those in double precision, and the file's are just as
+far; three such files were refused at 3e-3 for no fault of theirs.
 """
 
 import json
@@ -25,7 +32,9 @@ from pxrdbench.learning.models.checkpoint import (
 )
 from pxrdbench.tracks.load import load_track
 
-TOLERANCE = 1e-4  # of logits, on patterns of real crystals
+# Largest difference of two logits as a part of the spread of a pattern's logits, and
+# share of patterns with the same first guess, on patterns of real crystals.
+TOLERANCE, LEAST_AGREEMENT = 0.01, 0.999
 _OPSET = 18
 _TRACK = "open/structure-type"
 
@@ -39,6 +48,7 @@ class OnnxReport:
         n_bytes: Its size.
         n_patterns: Patterns compared.
         difference: Largest difference of two logits.
+        spread: Standard deviation of a pattern's logits over the classes, as a mean.
         n_other_guesses: Patterns whose first guess is another one.
         accuracy: Top-1 of the checkpoint on these patterns, 0-1.
         accuracy_onnx: Top-1 of the file.
@@ -48,9 +58,15 @@ class OnnxReport:
     n_bytes: int
     n_patterns: int
     difference: float
+    spread: float
     n_other_guesses: int
     accuracy: float
     accuracy_onnx: float
+
+    @property
+    def relative(self) -> float:
+        """Largest difference as a part of the spread."""
+        return self.difference / self.spread if self.spread > 0.0 else float("inf")
 
 
 class _Exported(nn.Module):
@@ -70,7 +86,12 @@ class _Exported(nn.Module):
 
 
 def export_onnx(
-    checkpoint: str | Path, out: Path, n_patterns: int = 1000, *, check: bool = True
+    checkpoint: str | Path,
+    out: Path,
+    n_patterns: int = 1000,
+    *,
+    check: bool = True,
+    tolerance: float = TOLERANCE,
 ) -> OnnxReport:
     """Write a checkpoint as ONNX, and compare the two on patterns of real crystals.
 
@@ -80,10 +101,13 @@ def export_onnx(
         n_patterns: Patterns to compare, of the ``dev`` part of the open track and,
             where that is not enough or of another radiation, synthetic ones.
         check: Whether to refuse a file that disagrees.
+        tolerance: Largest difference of two logits that is no disagreement, as a part
+            of the spread of a pattern's logits.
 
     Raises:
         ModelError: If the packages are missing, the model cannot be exported, or the
-            file gives logits that differ by more than 1e-4.
+            file disagrees: another first guess for more than one pattern in a
+            thousand, or logits that differ by more than ``tolerance``.
     """
     try:
         import onnx  # noqa: F401 - only to say so early
@@ -103,12 +127,25 @@ def export_onnx(
         report = _compare(
             out, part, expected, found, space_group, classifier.space_groups
         )
-        if check and report.difference > TOLERANCE:
-            raise ModelError(
-                f"the exported model's logits differ by {report.difference:.1e} on "
-                f"{n_patterns} patterns, more than {TOLERANCE:g}; nothing was written"
-            )
+        if check:
+            _refuse_other(report, tolerance)
     return report
+
+
+def _refuse_other(report: OnnxReport, tolerance: float) -> None:
+    """Refuse a file that guesses otherwise."""
+    if report.n_other_guesses > (1.0 - LEAST_AGREEMENT) * report.n_patterns + 1e-9:
+        raise ModelError(
+            f"the exported model's first guess is another one for "
+            f"{report.n_other_guesses} of {report.n_patterns} patterns; nothing was "
+            "written"
+        )
+    if not report.relative <= tolerance:
+        raise ModelError(
+            f"the exported model's logits differ by {report.difference:.1e} on "
+            f"{report.n_patterns} patterns, {report.relative:.1e} of their spread, "
+            f"more than {tolerance:g}; nothing was written"
+        )
 
 
 def _write(classifier: CheckpointClassifier, path: Path) -> None:
@@ -199,6 +236,7 @@ def _compare(
         n_bytes=part.stat().st_size,
         n_patterns=len(expected),
         difference=float(np.abs(expected - found).max()),
+        spread=float(expected.std(axis=1).mean()),
         n_other_guesses=int((first != other).sum()),
         accuracy=float(np.mean(first == label)),
         accuracy_onnx=float(np.mean(other == label)),

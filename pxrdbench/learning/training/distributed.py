@@ -20,10 +20,8 @@ import torch
 from torch import distributed, nn
 
 from pxrdbench.dataset.batch import Batch
-from pxrdbench.dataset.shards.rolling import RollingSet
 from pxrdbench.dataset.source import BatchSource, EndOfSource
 from pxrdbench.errors import ModelError
-from pxrdbench.learning.loading.growing import GrowingSet
 
 
 @dataclass(frozen=True)
@@ -153,11 +151,10 @@ class SourceShare(BatchSource):
                 f"{self.batch_size}, which lie apart"
             )
         first = (number * self.team.size + self.team.rank) * self.batch_size
-        if isinstance(self.source, RollingSet | GrowingSet):
-            # All end with the same step: a round of batches is there whole, or is none.
-            try:
-                self.source.wait_for((number + 1) * self.team.size * self.batch_size)
-            except EndOfSource as end:
-                rounds = end.length // (self.team.size * self.batch_size)
-                raise EndOfSource(rounds * self.batch_size) from None
+        # All end with the same step: a round of batches is there whole, or is none.
+        try:
+            self.source.wait_for((number + 1) * self.team.size * self.batch_size)
+        except EndOfSource as end:
+            rounds = end.length // (self.team.size * self.batch_size)
+            raise EndOfSource(rounds * self.batch_size) from None
         return self.source.batch(first + offset, count)

@@ -357,6 +357,10 @@ class TrainingRun:
                     while not agree(waits=False):
                         pass
                     follower.goes_on()
+                    if self.position == self.patterns_before // self.team.size:
+                        # The time until the first shard is no time of the run.
+                        self.clock.start()
+                        self.loader.seconds_waited = 0.0
                     self._try_step(cast(StepBatch, batch))
                     if self.team.is_first:
                         self._look_around(log)
@@ -486,7 +490,7 @@ class TrainingRun:
             # Not at the very end, where it happens anyway.
             step = 1 / self.config.evaluations if self.config.evaluations else 2.0
             due = self.evaluated_at + step <= self._fraction() < 1.0 - step / 2
-        if not due:
+        if not due or self.patterns_seen == self.patterns_before:
             return False
         cost = self.evaluation_seconds
         if cost is None:  # forward alone takes about a third of a training step

@@ -10,6 +10,7 @@ from small_track import make_predictions, make_track, random_logits
 from submission_metadata import METADATA
 
 from pxrdbench.benchmark.leaderboard.board import load_leaderboard
+from pxrdbench.benchmark.leaderboard.maintained import vouch
 from pxrdbench.benchmark.leaderboard.site import load_reported, render_leaderboards
 from pxrdbench.benchmark.leaderboard.submission import submit, to_text
 from pxrdbench.benchmark.scoring.class_order import predict_class_order
@@ -122,9 +123,7 @@ def test_a_row_without_outcomes_ties_by_its_interval(folder, track, tmp_path):
     assert "publish no outcome by crystal" in page
 
 
-def test_all_faults_of_all_rows_come_at_once_and_no_page_is_written(
-    folder, track, tmp_path
-):
+def test_all_faults_come_at_once_and_stop_no_other_row(folder, track, tmp_path):
     shutil.copytree(folder, tmp_path / "all")
     place = tmp_path / "all" / "test-small"
     for name in ("strong", "weak"):
@@ -135,7 +134,137 @@ def test_all_faults_of_all_rows_come_at_once_and_no_page_is_written(
         render_leaderboards(tmp_path / "all", tracks=[track])
     assert "strong.json has 1 fault" in str(caught.value)
     assert "weak.json has 1 fault" in str(caught.value)
-    assert not list((tmp_path / "all").rglob("*.html"))
+    assert {path.name for path in place.glob("*.html")} == {
+        "index.html",
+        "order.html",
+        "strong-too.html",
+    }
+    assert "2 rows are left out" in (place / "index.html").read_text()
+
+
+EVIL_ROWS = [
+    b"",
+    b"\xff",
+    b"[" * 100_000,
+    b'{"metadata": {"name": 1' + b"0" * 400 + b"}}",
+    b'{"metadata": {"seeds": [1e999]}}',
+    b'{"metadata": {"title": "\\ud800"}}',
+    b'{"format": 1, "format": 2}',
+]
+
+
+@pytest.mark.parametrize("content", EVIL_ROWS, ids=range(len(EVIL_ROWS)))
+def test_a_row_that_is_none_stops_no_other(folder, track, tmp_path, content):
+    shutil.copytree(folder, tmp_path / "all")
+    (tmp_path / "all" / "test-small" / "evil.json").write_bytes(content)
+    board = load_leaderboard(tmp_path / "all", track)
+    assert len(board.refused) == 1
+    assert "evil.json" in board.refused[0]
+    assert {s.name for s in board.standings} == {*SKILL, "order"}
+
+
+EDITS = [
+    ("metadata", "name", "index"),  # overwrote the page of its track
+    ("metadata", "name", "index.x"),
+    ("metadata", "name", "con"),
+    ("metadata", "name", "strong\n"),
+    ("metadata", "name", "../strong"),
+    ("metadata", "name", "strong."),
+    ("metadata", "date", "2026-01-01\n"),
+    ("metadata", "patterns_seen", 10**400),
+    ("metadata", "parameters", 2**60),
+    ("metadata", "seeds", [10**30]),
+    ("metadata", "seeds", [1, 1]),
+    ("metadata", "compute", {"hardware": "x", "hours": 1e300}),
+    ("metadata", "title", "a\x1b[2Jb"),
+    ("metadata", "title", "a\u202eb"),
+    ("metadata", "description", "x" * 10**5),
+    ("evaluation", "predictions_digest", "0" * 64),
+    ("predictions", "bytes", 10**400),
+    ("predictions", "sha256", "0" * 64 + "\n"),
+]
+
+
+@pytest.mark.parametrize(("part", "name", "value"), EDITS, ids=range(len(EDITS)))
+def test_an_edited_row_stops_no_other(folder, track, tmp_path, part, name, value):
+    shutil.copytree(folder, tmp_path / "all")
+    place = tmp_path / "all" / "test-small"
+    record = json.loads((place / "strong.json").read_text())
+    record[part][name] = value
+    path = place / "strong.json"
+    if name == "name" and "/" not in value:
+        path.unlink()
+        path = place / f"{value}.json"
+    path.write_text(json.dumps(record))
+    with pytest.raises(EvaluationError, match="without what is wrong"):
+        render_leaderboards(tmp_path / "all", tracks=[track])
+    page = (place / "index.html").read_text()
+    assert "test/small · leaderboard" in page
+    assert "weak.html" in page
+    assert "strong.html" not in page
+
+
+def test_a_row_ranks_by_predictions_or_by_the_maintainers(folder, track, tmp_path):
+    shutil.copytree(folder, tmp_path / "all")
+    place = tmp_path / "all" / "test-small"
+    row = place / "weak.json"
+    record = json.loads(row.read_text())
+    record["metadata"]["tier"] = "reproduced"  # a row says nothing of its own tier
+    record["metadata"]["reproduce"] = ["true"]
+    row.write_text(to_text(record))
+    board = load_leaderboard(tmp_path / "all", track)
+    assert {r.name: r.metadata["tier"] for r in board.rows}[
+        "weak"
+    ] == "predictions only"
+    (place / "weak.h5").unlink()
+    board = load_leaderboard(tmp_path / "all", track)
+    assert [r.name for r in board.unscored] == ["weak"]
+    assert board.unscored[0].metadata["tier"] == "self-scored"
+    render_leaderboards(tmp_path / "all", tracks=[track])
+    assert 'id="unscored"' in (place / "index.html").read_text()
+    vouch(tmp_path / "all", row, "reproduced")
+    board = load_leaderboard(tmp_path / "all", track)
+    assert {r.name: r.metadata["tier"] for r in board.rows}["weak"] == "reproduced"
+    # The numbers that were vouched for are not those of a row that changes later.
+    record["evaluation"]["metrics"]["nll"]["value"] += 1e-3
+    row.write_text(to_text(record))
+    assert load_leaderboard(tmp_path / "all", track).unscored
+
+
+def test_predictions_beside_a_row_are_scored_whatever_it_says(folder, track, tmp_path):
+    shutil.copytree(folder, tmp_path / "all")
+    place = tmp_path / "all" / "test-small"
+    vouch(tmp_path / "all", place / "weak.json", "reproduced")
+    shutil.copy(place / "strong.h5", place / "weak.h5")
+    board = load_leaderboard(tmp_path / "all", track)
+    assert "weak.json has" in board.refused[0]
+    (place / "weak.h5").write_bytes(b"no HDF5")
+    assert (
+        "weak.json has 1 fault" in load_leaderboard(tmp_path / "all", track).refused[0]
+    )
+
+
+def test_the_same_predictions_twice_are_said(folder, track, tmp_path):
+    shutil.copytree(folder, tmp_path / "all")
+    place = tmp_path / "all" / "test-small"
+    record = json.loads((place / "strong.json").read_text())
+    record["metadata"]["name"] = "strong-again"
+    (place / "strong-again.json").write_text(to_text(record))
+    shutil.copy(place / "strong.h5", place / "strong-again.h5")
+    assert load_leaderboard(tmp_path / "all", track).same == (
+        ("strong", "strong-again"),
+    )
+    render_leaderboards(tmp_path / "all", tracks=[track])
+    page = (place / "index.html").read_text()
+    assert "The same predictions under several names: strong, strong-again." in page
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"format": "x"}', '{"rows": {"a": {}}}'])
+def test_a_damaged_file_of_the_maintainers_ranks_nothing(folder, track, tmp_path, text):
+    shutil.copytree(folder, tmp_path / "all")
+    (tmp_path / "all" / "maintained.json").write_text(text)
+    with pytest.raises(EvaluationError, match="maintained"):
+        load_leaderboard(tmp_path / "all", track)
 
 
 def test_pages_hold_no_markup_of_strangers_and_load_nothing(pages):

@@ -80,11 +80,11 @@ def remove(*path):
             "between 0 and 1",
         ),
         (change(["metrics", "crystal_system", "cubic"], 0.5), "cubic"),
-        (change(["metrics", "top_5", "low"], float("nan")), "between low"),
+        (change(["metrics", "top_5", "low"], float("nan")), "NaN"),
         (change(["baselines", 0, "comparisons", "top_1", "p_value"], 1.5), "p_value"),
         (
             change(["baselines", 0, "comparisons", "top_1", "p_value"], float("nan")),
-            "p_value",
+            "NaN",
         ),
         (change(["baselines", 0, "comparisons", "top_1", "only_model"], -1), "count"),
         (change(["baselines", 0], []), "not an object"),

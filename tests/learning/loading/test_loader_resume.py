@@ -122,12 +122,28 @@ def test_a_state_of_another_order_is_refused(change, message, folder):
         make_loader(folder, **options).load_state_dict(state)
 
 
-def test_a_set_that_has_grown_is_another_order(folder, tmp_path):
+@pytest.mark.parametrize("passes", [None, 2])
+def test_a_set_that_has_grown_goes_on_with_what_it_was(folder, tmp_path, passes):
     smaller = shutil.copytree(folder, tmp_path / "copy")
-    (smaller / "shard-000002.json").unlink()
-    state = make_loader(smaller, 64).state_dict()
-    with pytest.raises(ModelError, match="length 1200, this one has 1800"):
-        make_loader(folder, 64).load_state_dict(state)
+    record = smaller / "shard-000002.json"
+    text = record.read_text()
+    record.unlink()
+    undisturbed = take(make_loader(smaller, 64, seed=5, passes=passes), 30)
+    begun = make_loader(smaller, 64, seed=5, passes=passes)
+    first = take(begun, 7)
+    record.write_text(text)
+    grown = make_loader(smaller, 64, seed=5, passes=passes)
+    assert grown.state_dict()["length"] == 1800
+    grown.load_state_dict(json.loads(json.dumps(begun.state_dict())))
+    same(first + take(grown, 23), undisturbed)
+
+
+def test_a_set_that_has_shrunk_is_refused(folder, tmp_path):
+    state = make_loader(folder, 64).state_dict()
+    smaller = shutil.copytree(folder, tmp_path / "copy")
+    (smaller / "shard-000001.json").unlink()
+    with pytest.raises(ModelError, match=r"shards 0-2:600, this one has 0:600,2:600"):
+        make_loader(smaller, 64).load_state_dict(state)
 
 
 def damage(folder, shard, block):

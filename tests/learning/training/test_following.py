@@ -13,7 +13,7 @@ from pxrdbench.dataset.shards.manifest import Manifest, ShardSpan
 from pxrdbench.dataset.shards.meter import (
     PRODUCER_FILE,
     Meter,
-    Reading,
+    MeterReading,
     Watch,
     consumer_file,
     look,
@@ -71,16 +71,16 @@ class Producer:
         if self.rolling:
             open_rolling(store, "trainer")
         meter = Meter(store, PRODUCER_FILE, consumer_file("trainer"))
-        meter.say(Reading("running"))
+        meter.say(MeterReading("running"))
         publisher = Publisher(store, "trainer" if self.rolling else "")
         with meter:
             Manifest(RECIPE.card, SHARD_SAMPLES, 256).write(store)
             for index in range(self.shards):
                 while self.rolling and len(self.tars()) >= 3:
-                    meter.say(Reading("waiting"))
+                    meter.say(MeterReading("waiting"))
                     publisher.retire()
                     time.sleep(0.02)
-                meter.say(Reading("running"))
+                meter.say(MeterReading("running"))
                 span = ShardSpan.of(index, SHARD_SAMPLES)
                 for _ in write_shard(RECIPE, self.folder, span, block_samples=256):
                     pass
@@ -209,33 +209,33 @@ def test_nothing_is_waited_for_in_so_many_words(tmp_path):
 
 def test_a_second_reader_of_the_same_name_is_refused(tmp_path):
     store = open_store(tmp_path)
-    first = Reading("running", run="/runs/one")
+    first = MeterReading("running", run="/runs/one")
     store.write(consumer_file("trainer"), first.to_json().encode())
     refuse_second(store, "trainer", "/runs/one")
     with pytest.raises(ShardError, match=r"is read by another run.*--rolling"):
         refuse_second(store, "trainer", "/runs/two")
-    ended = Reading("ended", run="/runs/one")
+    ended = MeterReading("ended", run="/runs/one")
     store.write(consumer_file("trainer"), ended.to_json().encode())
     refuse_second(store, "trainer", "/runs/two")
 
 
 def test_a_side_whose_process_is_gone_is_not_alive():
     watch = Watch()
-    watch.see(Reading("running"))
+    watch.see(MeterReading("running"))
     assert watch.is_alive
-    watch.see(Reading("running", pid=2**22 + 1))
+    watch.see(MeterReading("running", pid=2**22 + 1))
     assert not watch.is_alive
-    watch.see(Reading("running", host="elsewhere"))
+    watch.see(MeterReading("running", host="elsewhere"))
     assert watch.is_alive
-    watch.see(Reading("ended", host="elsewhere", beat=1))
+    watch.see(MeterReading("ended", host="elsewhere", beat=1))
     assert not watch.is_alive
 
 
 def test_readings_that_are_none_are_no_harm(tmp_path):
-    assert Reading.from_json("[1]") is None
-    assert Reading.from_json('{"phase": "running", "later": 1}').phase == "running"
+    assert MeterReading.from_json("[1]") is None
+    assert MeterReading.from_json('{"phase": "running", "later": 1}').phase == "running"
     assert look(open_store(tmp_path), "producer.json") is None
-    slow = Reading("running", per_second=100.0, waited=0.5)
-    fast = Reading("running", per_second=100.0)
+    slow = MeterReading("running", per_second=100.0, waited=0.5)
+    fast = MeterReading("running", per_second=100.0)
     assert name_bottleneck(fast, fast) == "both sides keep step"
     assert name_bottleneck(fast, slow).startswith("producers are the bottleneck")

@@ -1,0 +1,130 @@
+"""Ray as it is found: other people's clusters, busy ones, wrong addresses.
+
+After shared/data/public_cases/streams: cpu_affinity, ray_address, ray_busy.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pxrdbench.errors import ShardError
+from pxrdbench.factory.limits import count_processors
+from pxrdbench.factory.ray import crew, session
+from pxrdbench.factory.ray.session import RaySession, _find_remedy
+
+
+def test_only_allowed_processors_count(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3}, raising=False)
+    assert count_processors() == 1
+
+
+class FakeRay:
+    """Takes down how it is started."""
+
+    def __init__(self):
+        self.started = []
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.started.append(options)
+
+    def shutdown(self):
+        pass
+
+
+def test_a_private_ray_heeds_no_cluster_of_the_surroundings(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
+    with RaySession(1) as inside:
+        assert inside.is_private
+    assert fake.started[0]["address"] == "local"
+    assert fake.started[0]["num_cpus"] == 1
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_an_address_where_nothing_is_ends_with_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    address = f"127.0.0.1:{free_port()}"
+    began = time.monotonic()
+    with pytest.raises(ShardError, match=f"nothing answers at {address}.*--address"):
+        RaySession(1, address).__enter__()
+    assert time.monotonic() - began < 12
+
+
+def test_an_address_where_something_else_is_ends_within_a_bound(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    monkeypatch.setattr(session, "_ANSWER", 2.0)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(ShardError, match=rf"no Ray answers at {address}.*2 s"):
+            RaySession(1, address).__enter__()
+
+
+def test_a_token_has_its_remedy():
+    assert "RAY_AUTH_MODE" in _find_remedy("InvalidAuthToken: …")
+    assert "ray status" in _find_remedy("version mismatch")
+
+
+@pytest.mark.parametrize(
+    ("private", "there", "told"),
+    [(True, 9, "they take turns"), (False, 2, "2 begin, and no more")],
+)
+def test_more_workers_than_processors_are_said(
+    monkeypatch, caplog, private, there, told
+):
+    monkeypatch.setattr(crew, "count_processors", lambda: 2)
+    some = object.__new__(crew.RayCrew)
+    some._wanted = 9
+    some._session = RaySession(9)
+    some._session.is_private = private
+    some._say_fewer(there)
+    assert "9 workers are asked for where there are 2 processors" in caplog.text
+    assert told in caplog.text
+
+
+BUSY = """
+import os, sys
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+import ray
+ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR",
+         log_to_driver=False,
+         object_store_memory=80 * 2**20, _node_ip_address="127.0.0.1")
+import pxrdbench as px
+from pxrdbench.factory.run import GenerateConfig, generate
+@ray.remote(num_cpus=1)
+class Holder:
+    def ready(self): return True
+holder = Holder.remote(); ray.get(holder.ready.remote())
+phases = []
+report = generate(
+    GenerateConfig(px.Recipe(seed=0), sys.argv[1], minutes=0.03, shard_samples=500),
+    lambda p: phases.append(p.phase))
+print(report.samples_new, "waiting" in phases, report.explanation)
+"""
+
+
+def test_a_busy_ray_is_said_to_be_and_the_run_ends_in_time(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", BUSY, str(tmp_path / "set")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("0 True The time is up and nothing was written"), done.stderr
+    assert "no processor of this Ray has become free" in done.stderr
