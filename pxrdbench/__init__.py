@@ -44,6 +44,12 @@ if TYPE_CHECKING:
     from pxrdbench.learning.networks.registry import build_model as build_model
     from pxrdbench.prediction.predict import predict as predict
     from pxrdbench.prediction.result import Prediction as Prediction
+    from pxrdbench.prediction.simulation.instrument import Instrument as Instrument
+    from pxrdbench.prediction.simulation.instrument import (
+        fit_instrument as fit_instrument,
+    )
+    from pxrdbench.prediction.simulation.overlay import overlay as overlay
+    from pxrdbench.prediction.simulation.simulate import simulate as simulate
     from pxrdbench.sources.scans.read import MeasuredPattern as MeasuredPattern
     from pxrdbench.sources.scans.read import read_scan as read_scan
     from pxrdbench.sources.structures.load import (
@@ -66,10 +72,12 @@ _HOME = {
     "draw_crystals": "crystal.generator.draw",
     "evaluate": "benchmark.evaluation",
     "find_lines": "indexing.lines.find",
+    "fit_instrument": "prediction.simulation.instrument",
     "import_structures": "sources.structures.load",
     "index_lines": "indexing.index",
     "index_pattern": "indexing.index",
     "Indexing": "indexing.index",
+    "Instrument": "prediction.simulation.instrument",
     "LineList": "indexing.lines.line_list",
     "load_import": "sources.structures.load",
     "load_prior": "crystal.prior.prior",
@@ -77,6 +85,7 @@ _HOME = {
     "load_track": "tracks.load",
     "make_loader": "learning.loading.loader",
     "MeasuredPattern": "sources.scans.read",
+    "overlay": "prediction.simulation.overlay",
     "PeakBatch": "diffraction.pattern",
     "predict": "prediction.predict",
     "Prediction": "prediction.result",
@@ -89,6 +98,7 @@ _HOME = {
     "render": "diffraction.profile",
     "RollingSet": "dataset.shards.rolling",
     "ShardSet": "dataset.shards.shard_set",
+    "simulate": "prediction.simulation.simulate",
     "simulate_peaks": "diffraction.peaks",
     "Site": "crystal.structure",
     "TwoThetaGrid": "diffraction.pattern",

@@ -20,6 +20,7 @@ from pxrdbench.cli.options import (
 )
 from pxrdbench.cli.predict import predict
 from pxrdbench.cli.prior import prior_app
+from pxrdbench.cli.simulate import instrument_app, simulate
 from pxrdbench.cli.split import split_app
 from pxrdbench.cli.stream import stream
 from pxrdbench.cli.studies import register as register_studies
@@ -78,6 +79,8 @@ app.command()(stream)
 app.command("eval")(evaluate)
 app.command()(predict)
 app.command()(index)
+app.command()(simulate)
+app.add_typer(instrument_app, name="instrument", no_args_is_help=True)
 app.command("import")(import_crystals)
 app.command()(fetch)
 app.command()(export)

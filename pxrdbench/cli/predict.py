@@ -18,6 +18,7 @@ from pxrdbench.files import atomic_path
 if TYPE_CHECKING:
     from pxrdbench.prediction.known import Known
     from pxrdbench.prediction.result import Prediction
+    from pxrdbench.prediction.simulation.instrument import Instrument
     from pxrdbench.sources.scans.read import MeasuredPattern
 
 # Totals, cells and sets of groups that a terminal shows.
@@ -61,11 +62,15 @@ def predict(
     prior: Annotated[
         Optional[str],
         typer.Option(
-            help="How frequent groups are: icsd, open, uniform, or a file (.csv, .json)"
+            help="How frequent groups are: icsd, minerals, open, uniform, or a file."
         ),
     ] = None,
     max_volume: Annotated[
         Optional[float], typer.Option(help="Largest primitive cell [Å³].")
+    ] = None,
+    instrument: Annotated[
+        Optional[Path],
+        typer.Option(help="File of `instrument fit`: its zero is taken off."),
     ] = None,
     top: Annotated[int, typer.Option(min=1, max=230, help="Groups to list.")] = 10,
     as_json: Annotated[
@@ -100,7 +105,12 @@ def predict(
     )
     found = _find_all(files)
     _check(radiation, model, len(found))
-    ask = _Question(radiation, model, known)
+    tool = None
+    if instrument is not None:
+        from pxrdbench.prediction.simulation.instrument import Instrument
+
+        tool = Instrument.read(instrument)
+    ask = _Question(radiation, model, known, tool)
     if radiation is not None and _all_tell(found):
         refuse_idle(
             context, ["radiation"], "on files that tell their own: it is for others"
@@ -108,7 +118,7 @@ def predict(
     if as_json:
         _print_json(found, ask, top)
         return
-    if radiation is None:
+    if radiation is None and instrument is None:
         ask = replace(ask, radiation=_ask_radiation(found))
     scans = list(_read(found[0], ask.radiation)) if len(found) == 1 else []
     if len(scans) == 1 and (out is None or out.suffix != ".csv"):
@@ -140,6 +150,7 @@ class _Question:
     radiation: str | None
     model: str | None
     known: "Known"
+    instrument: "Instrument | None" = None
 
 
 @dataclass(frozen=True)
@@ -237,13 +248,17 @@ def _predict(scan: _Scan, ask: _Question) -> "Prediction":
     if scan.pattern is None:
         raise SourceError(scan.error)
     own = scan.pattern.radiation
-    if own is None and ask.radiation is None:
+    if own is None and ask.radiation is None and ask.instrument is None:
         raise SourceError(
             f"{scan.pattern.name}: the file does not tell its radiation; say it, such "
             "as --radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
         )
     return predict_pattern(
-        scan.pattern, own or ask.radiation, model=ask.model, known=ask.known
+        scan.pattern,
+        own or ask.radiation,
+        model=ask.model,
+        known=ask.known,
+        instrument=ask.instrument,
     )
 
 

@@ -12,16 +12,16 @@ from pxrdbench.prediction.known import Known
 from pxrdbench.prediction.reading import Reading
 
 # Fewer lines than this are no pattern; a scan of fewer points is a list.
-_NO_LINES, _FEW_LINES = 2, 4
+_NO_LINES, FEW_LINES = 2, 4
 _LIST_POINTS = 150
 # Calibrated probability that there is a cell below which there is no answer.
-LEAST_CELL = 0.12
+LEAST_CELL = 0.4
 # Share of the intensity's square roots that lines of no cell may have.
-_FOREIGN = 0.45
+FOREIGN = 0.3
 # A stated cell is doubted sooner: nothing was searched for.
-_STATED_FOREIGN, _STATED_RESIDUAL = 0.25, 0.5
+STATED_FOREIGN, STATED_RESIDUAL = 0.55, 0.7
 # A group below this is one of many.
-_LEAST_GROUP = 0.05
+LEAST_GROUP = 0.05
 # Standard deviations of ln(volume) at which elements or a formula are doubted.
 _VOLUME_DOUBT = -4.0
 # Steps in which a hump is looked for [degrees], and how far it rises.
@@ -120,7 +120,7 @@ def find_reasons(
     shown = ", ".join(f"{angle:.2f}" for angle in foreign[:6])
     if known.cell is not None:
         return (*reasons, *_doubt_stated(reading, foreign, share, known))
-    if lines < _FEW_LINES:
+    if lines < FEW_LINES:
         reasons.append(
             f"Few lines: {lines} stand out of the noise; many cells and groups have "
             "such a pattern."
@@ -135,12 +135,12 @@ def find_reasons(
             f"No cell: {cause}; a mixture, foreign lines, or a large cell. A known "
             "--cell, --formula or the lines of one phase would help."
         )
-    elif share > _FOREIGN or (mixed and len(foreign) > 2):
+    elif share > FOREIGN or (mixed and len(foreign) > 2):
         reasons.append(
             f"Foreign lines: those at {shown} degrees are not of the cell; a second "
             "phase?"
         )
-    if highest < _LEAST_GROUP and not reasons:
+    if highest < LEAST_GROUP and not reasons:
         reasons.append(
             f"Many groups: the likeliest has {100 * highest:.0f} %; see the groups "
             "together."
@@ -156,7 +156,7 @@ def _doubt_stated(
     cell = " ".join(f"{v:g}" for v in known.cell or ())
     if found is None or found.intensities is None:
         return (f"Wrong cell? {cell} cannot be fitted to this scan.",)
-    if share > _STATED_FOREIGN or found.residual > _STATED_RESIDUAL:
+    if share > STATED_FOREIGN or found.residual > STATED_RESIDUAL:
         shown = ", ".join(f"{angle:.2f}" for angle in foreign[:6]) or "many places"
         return (
             f"Wrong cell? {cell} leaves {100 * found.residual:.0f} % of the pattern "

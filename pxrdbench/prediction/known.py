@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from pxrdbench.crystal.elements import ELEMENT_SYMBOLS
+from pxrdbench.crystal.prior.prior import available_priors, load_prior
 from pxrdbench.crystal.symmetry.symbols import find_space_group
 from pxrdbench.crystal.symmetry.tables import (
     CRYSTAL_SYSTEMS,
@@ -32,7 +33,9 @@ from pxrdbench.indexing.groups.posterior import PRIORS, group_prior
 from pxrdbench.indexing.index import stated_cells
 from pxrdbench.indexing.lines.scan_lines import no_lines
 
-DEFAULT_PRIOR = "icsd"
+DEFAULT_PRIOR = "minerals"
+# Added to counts of crystals: a group that no mineral has may be the next one's.
+_PSEUDO_COUNT = 0.5
 # Crystals with more oxygen and fluorine than this are oxides here.
 _OXIDE = 0.15
 # Standard deviation of ln(volume) of a formula, see above.
@@ -148,7 +151,8 @@ def make_known(
         formula: Such as "Ca3Al2(SiO4)3" or "CuSO4·5H2O".
         crystal_system: "triclinic" … "cubic".
         exclude: Space groups by number or symbol, and crystal systems, that it's not.
-        prior: "icsd", "open", "uniform"; a file (.csv with columns space_group and
+        prior: "icsd", "open", "uniform", or the name of a prior of crystals such as
+            "minerals"; a file (.csv with columns space_group and
             weight, or .json of weights by number); or 231 weights.
         max_volume: Of the primitive cell [Å³].
 
@@ -322,9 +326,22 @@ def _read_prior(prior: str | Path | Groups | None) -> tuple[Groups, str]:
         prior = DEFAULT_PRIOR
     if isinstance(prior, str) and prior in PRIORS:
         return group_prior(prior).copy(), prior
+    if isinstance(prior, str) and prior in available_priors():
+        return _of_crystals(prior), prior
     if isinstance(prior, str | Path):
         return _checked(_read_prior_file(Path(prior)), str(prior)), Path(prior).name
     return _checked(np.asarray(prior, np.float64), "prior"), "given"
+
+
+def _of_crystals(name: str) -> Groups:
+    """Frequencies of the crystals that a prior of the generator was fitted to."""
+    fitted = load_prior(name)
+    counts = np.full(231, _PSEUDO_COUNT)
+    counts[0] = 0.0
+    groups = list(fitted.space_groups)
+    counts[groups] += fitted.space_group_probability * float(np.sum(fitted.n_crystals))
+    result: Groups = counts / counts.sum()
+    return result
 
 
 def _checked(shares: np.ndarray, name: str) -> Groups:
@@ -346,7 +363,7 @@ def _read_prior_file(path: Path) -> np.ndarray:
     if not path.is_file():
         raise PatternError(
             f"there is no prior {str(path)!r}, and no such file; known are "
-            f"{', '.join(PRIORS)}"
+            f"{', '.join((*PRIORS, *available_priors()))}"
         )
     shares = np.zeros(231)
     try:

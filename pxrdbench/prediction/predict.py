@@ -9,6 +9,7 @@ Torch is imported when a model is loaded, not with this module.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +39,7 @@ from pxrdbench.prediction.reading import (
     read_peak_list,
 )
 from pxrdbench.prediction.result import Candidate, Prediction, Total
+from pxrdbench.prediction.simulation.instrument import Instrument
 from pxrdbench.prediction.together import family, find_sets
 from pxrdbench.sources.scans.pattern import MeasuredPattern, make_pattern
 
@@ -50,10 +52,11 @@ _LEAST_POINTS = 3
 def predict(
     two_theta: Sequence[float] | Float64[np.ndarray, " points"],
     intensity: Sequence[float] | Float64[np.ndarray, " points"],
-    radiation: str | float | Radiation,
+    radiation: str | float | Radiation | None = None,
     *,
     model: str | Path | None = None,
     name: str = "scan",
+    instrument: Instrument | str | Path | None = None,
     cell: Sequence[float] | None = None,
     bravais_lattice: str | None = None,
     elements: str | Sequence[str] | None = None,
@@ -73,10 +76,12 @@ def predict(
         intensity: Counts, or whatever is proportional to them, with background.
         radiation: What it was measured with: ``"CuKa"`` (the doublet of a tube without
             monochromator), ``"CuKa1"``, ``"MoKa"``, a wavelength [Å], or a
-            ``Radiation``. It is never assumed.
+            ``Radiation``. It is never assumed; an instrument has one.
         model: Name of a network of this package, checkpoint or run; the one that
             is made for measured scans if left away.
         name: What to call the scan.
+        instrument: Measured with a standard (`fit_instrument`, or the file of it):
+            its zero and displacement are taken off the angles.
         cell: a, b, c [Å], α, β, γ [degrees], exact or near, from a database, a similar
             compound or another program; it is fitted then, and none is searched for.
         bravais_lattice: Of ``cell``, such as "mP".
@@ -85,8 +90,8 @@ def predict(
             groups that cannot place them, are less likely.
         crystal_system: Of the crystal, where it's known.
         exclude: Groups (numbers or symbols) and crystal systems that it's not.
-        prior: How frequent groups are: "icsd", "open", "uniform", a file, or 231
-            weights.
+        prior: How frequent groups are: "icsd", "minerals", "open", "uniform", a
+            file, or 231 weights.
         max_volume: Largest volume of a primitive cell [Å³].
 
     Raises:
@@ -95,7 +100,7 @@ def predict(
             be.
         ModelError: If there is no such model.
     """
-    if radiation is None:
+    if radiation is None and instrument is None:
         raise SourceError(
             "predict needs to know the radiation, such as radiation='CuKa'"
         )
@@ -112,10 +117,10 @@ def predict(
     pattern = make_pattern(
         np.asarray(two_theta),
         np.asarray(intensity),
-        Radiation.parse(radiation),
+        None if radiation is None else Radiation.parse(radiation),
         name=name,
     )
-    return predict_pattern(pattern, model=model, known=known)
+    return predict_pattern(pattern, model=model, known=known, instrument=instrument)
 
 
 def predict_pattern(
@@ -124,6 +129,7 @@ def predict_pattern(
     *,
     model: str | Path | None = None,
     known: Known | None = None,
+    instrument: Instrument | str | Path | None = None,
 ) -> Prediction:
     """Read a scan that came from a file.
 
@@ -132,13 +138,19 @@ def predict_pattern(
         radiation: What it was measured with; the pattern's own if left away.
         model: As for ``predict``.
         known: What is known of the sample.
+        instrument: As for ``predict``.
 
     Raises:
         SourceError: If the radiation is not known, or the scan cannot be one.
         PatternError: If the radiation is unknown.
         ModelError: If there is no such model.
     """
+    if isinstance(instrument, str | Path):
+        instrument = Instrument.read(instrument)
     lines = pattern.radiation if radiation is None else Radiation.parse(radiation)
+    if instrument is not None:
+        lines = lines or instrument.radiation
+        pattern = replace(pattern, two_theta=instrument.correct(pattern.two_theta))
     if lines is None:
         raise SourceError(
             f"{pattern.name}: the file does not tell its radiation; say it, such as "

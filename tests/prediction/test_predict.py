@@ -3,7 +3,10 @@
 import csv
 import json
 import re
+import shutil
+import subprocess
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -183,6 +186,25 @@ def test_a_page_to_zoom_asks_for_nothing_from_outside(rutile, model, tmp_path):
     assert len(data["scan"]) == len(data["calc"]) == len(data["back"])
     assert [row["name"] for row in data["rows"]][1] == "of the cell, seen"
     assert "1 1 0" in data["rows"][1]["hkl"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_is_zoomed(rutile, model, tmp_path):
+    result = px.predict(*rutile, radiation="CuKa", model=model)
+    result.save_page(tmp_path / "page.html")
+    script = Path(__file__).parents[1] / "helpers/press_zoom_page.js"
+    done = subprocess.run(
+        ["node", str(script), str(tmp_path / "page.html")],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    whole, wheel, drag, moved, back = told["seen"]
+    assert whole == back
+    assert whole[0] < wheel[0] < wheel[1] < whole[1]
+    assert drag[1] - drag[0] < 0.5 * (wheel[1] - wheel[0])
+    assert moved[0] > drag[0]
+    assert "hkl" in told["tip"] or "intensity" in told["tip"]
+    assert told["lines"] > 1000
 
 
 def test_the_radiation_is_never_assumed(scan, model):
