@@ -34,16 +34,20 @@ REFUSED = [
     *(
         (f"{TRAIN} {source} {option}", value, option)
         for source in SOURCES.values()
-        for option, value in {**DRAWS, "--preset": "paper"}.items()
+        for option, value in DRAWS.items()
     ),
+    (f"{TRAIN} --shards nowhere --preset", "paper", "--preset"),
+    # On real crystals a published run takes the groups and bounds of a prior.
     *(
         (f"{RESNET} {source} {option}", value, option)
         for source in SOURCES.values()
         for option, value in DRAWS.items()
+        if (source, option) != (SOURCES["real"], "--prior")
     ),
     *(
         (f"{PARK} --source import:nowhere {option}", value, option)
         for option, value in DRAWS.items()
+        if option != "--prior"
     ),
     (f"{TRAIN} --online --data", "nowhere", "--data"),
     (f"{TRAIN} --shards nowhere --data", "nowhere", "--data"),
@@ -68,6 +72,16 @@ REFUSED = [
     ("submit p.h5 --metadata m.json --unconfined", "", "--unconfined"),
     ("predict scan.xy --json --out", "x.png", "--out"),
     ("predict scan.xy --radiation", "CuKa", "--radiation"),
+    ("simulate nacl.cif --seed", "3", "--seed"),
+    *(
+        (f"simulate nacl.cif --scan scan.xy {option}", value, option)
+        for option, value in {
+            "--from": "9", "--to": "80", "--step": "0.1", "--mode": "paper",
+            "--fwhm": "0.1", "--size": "50", "--measurement": "laboratory",
+        }.items()
+    ),
+    ("predict scan.xy --bravais-lattice", "cF", "bravais_lattice"),
+    ("predict scan.xy --cell 4,4,4,90,90,90 --max-volume", "99", "max_volume"),
     ("index scan.xy --radiation", "CuKa", "--radiation"),
     ("index scan.xy --bravais-lattice", "cF", "bravais_lattice"),
     ("index scan.xy --cell", "4 4 4 90 90 90|--max-volume|9", "max_volume"),
@@ -109,6 +123,10 @@ REFUSED = [
     ("bench --measurement x stream", "", "--measurement"),
     ("bench --workers 1 stream", "", "--workers"),
     ("bench --out x stream", "", "--out"),
+    ("bench --index stream", "", "--index"),
+    ("bench --interpreter x stream", "", "--interpreter"),
+    ("bench --index --corpus", "x", "--corpus"),
+    ("bench --index --workers", "1", "--workers"),
     ("split audit --cache", "x", "--cache"),
     ("split audit --out", "x", "--out"),
     ("split audit --source imported --cache", "x", "--cache"),
@@ -134,7 +152,10 @@ ALWAYS = {
     "--precision --compile --accumulate --average --classes --keep "
     "--tensorboard --device --threads --loader-workers --seed --track",
     "eval": "model --track --part --out --json",
-    "predict": "files --model --top --json",
+    "predict": "files --model --top --json --cell --elements --formula "
+    "--crystal-system --exclude --prior --instrument",
+    "simulate": "files --radiation --out --instrument --scan --json",
+    "instrument fit": "file --standard --out --radiation",
     "index": "file --scan --cell --prior --top --json --out --cif --hkl",
     "import": "kind path --out --paper --max-volume --max-sites --min-crystals "
     "--ordered --same-group --symprec --restricted --workers --time-limit --json",
@@ -187,6 +208,13 @@ def folder(tmp_path_factory):
     (folder / "scan.xy").write_text(f"# radiation CuKa\n{rows}\n")
     (folder / "imported").mkdir()
     (folder / "imported" / "import.json").write_text("{}")
+    (folder / "nacl.cif").write_text(
+        "data_NaCl\n_cell_length_a 5.64\n_cell_length_b 5.64\n_cell_length_c 5.64\n"
+        "_cell_angle_alpha 90\n_cell_angle_beta 90\n_cell_angle_gamma 90\n"
+        "_symmetry_space_group_name_H-M 'F m -3 m'\nloop_\n_atom_site_label\n"
+        "_atom_site_fract_x\n_atom_site_fract_y\n_atom_site_fract_z\n"
+        "Na 0 0 0\nCl 0.5 0.5 0.5\n"
+    )
     (folder / "folder").mkdir()
     (folder / "folder" / "a.cif").write_text("data_a\n")
     return folder
