@@ -153,6 +153,8 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     )
     if plan.next_span() is None:
         _write_end(store, plan)  # unless an earlier run died just before it could
+        if not config.rolling:
+            store.remove(PRODUCER_FILE)  # likewise
         return _make_report(config, plan, "samples", None, 0)
     store.remove(END_FILE)
     log = RunLog(store)
