@@ -24,6 +24,9 @@ from pxrdbench.indexing.cells.search import (
 )
 
 ZONES = 48
+# Greatest Q over the area of a zone's cell: about half its points, of which some dozens
+# lie among the lines of a crystal.
+MOST_ZONE = 1000.0
 # Lines that give the height of a layer, and indices of the points below them.
 LAYER_LINES, LAYER_INDEX = 8, 2
 VOTES = 2048
@@ -36,7 +39,8 @@ def score_zone(a, b, d, data, n, q_first, table, scale, result):
     """How much more often a zone meets lines than chance would.
 
     Returns:
-        Score; result receives the lines as bits and the points.
+        Score, -1 of a zone that is too fine to be any; result receives the lines as
+        bits and the points.
     """
     q_cut = data[0, n - 1] + data[1, n - 1]
     bits = np.int64(0)
@@ -44,6 +48,9 @@ def score_zone(a, b, d, data, n, q_first, table, scale, result):
     hits = 0
     total = 0.0
     b2 = b - 0.25 * d * d / a
+    if q_cut > MOST_ZONE * math.sqrt(a * b2):
+        result[0] = result[1] = 0
+        return -1.0
     k_last = int(math.sqrt(q_cut / b2))
     for k in range(k_last + 1):
         centre = -0.5 * d * k / a
@@ -403,7 +410,9 @@ def stack_uniaxial(data, setup, table, stamp, pool, scratch, lines, tries, most_
                 d = -a if hexagonal else 0.0
                 zone[0, 0] = zone[0, 1] = a
                 zone[0, 2] = d
-                score_zone(a, a, d, data, n, setup[3], table, setup[4], result)
+                score = score_zone(a, a, d, data, n, setup[3], table, setup[4], result)
+                if score < 0.0:
+                    continue
                 shifts = THIRDS if hexagonal else SQUARE_SHIFTS
                 stack_zone(
                     zone,
@@ -460,7 +469,7 @@ def stack_uniaxial_lines(data, setup, table, stamp, pool, lines, most_points):
                 a = data[0, first] / index
                 d = -a if hexagonal else 0.0
                 score = score_zone(a, a, d, data, n, setup[3], table, setup[4], result)
-                known = False
+                known = score < 0.0
                 for m in range(found):
                     known = known or abs(best[m, 1] - a) < 1e-3 * a
                 if known or (found == UNIAXIAL_ZONES and score <= best[found - 1, 0]):

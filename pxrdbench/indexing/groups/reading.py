@@ -137,10 +137,9 @@ def combine_cells(
         if one is None or not math.isfinite(one.log_weight):
             continue
         if given and len(cells) > 1:
-            log_weight[row] = (
-                _CENTRING * (one.log_weight + centred[row])
-                - _COINCIDENCE * _free_numbers(cell)
-            )
+            log_weight[row] = _CENTRING * (
+                one.log_weight + centred[row]
+            ) - _COINCIDENCE * _free_numbers(cell)
         else:
             log_weight[row] = _log_weight(cell, one, measured=model.measured)
     probability = np.zeros(231)
