@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # A program of its own, for a process without numba: cctbx and LLVM do not share one.
-collect_ignore = ["helpers/physics/cctbx_worker.py", "indexing/mlindex_worker.py"]
+collect_ignore = ["helpers/physics/cctbx_worker.py"]
 # Programs that measure for minutes; they are run by hand.
 collect_ignore_glob = ["indexing/measure*.py", "indexing/count_*.py"]
 

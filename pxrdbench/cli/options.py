@@ -114,6 +114,11 @@ def given(context: typer.Context) -> dict[str, Any]:
     }
 
 
+def all_options(context: typer.Context) -> dict[str, Any]:
+    """Options and arguments, typed or not, by the names of the verb's parameters."""
+    return dict(context.params)
+
+
 def _is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
-from pxrdbench.cli.options import refuse_idle
+from pxrdbench.cli.options import all_options, refuse_idle
 from pxrdbench.errors import PatternError, PxrdbenchError, SourceError
 from pxrdbench.files import atomic_path
 
@@ -89,42 +89,69 @@ def predict(
     The radiation comes from the file, or is asked for; it is never assumed. What is
     known of the sample is taken for all scans that are named.
     """
+    _answer(_Asked(**all_options(context)), context)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was typed, or its defaults; see `predict`."""
+
+    files: Sequence[str | Path]
+    radiation: str | None
+    model: str | None
+    cell: str | None
+    bravais_lattice: str | None
+    elements: str | None
+    formula: str | None
+    crystal_system: str | None
+    exclude: str | None
+    prior: str | None
+    max_volume: float | None
+    instrument: str | Path | None
+    top: int
+    as_json: bool
+    out: str | Path | None
+
+
+def _answer(asked: _Asked, context: typer.Context) -> None:
+    """Do what was asked."""
     from pxrdbench.prediction.known import make_known
 
-    if as_json:
+    if asked.as_json:
         refuse_idle(context, ["out"], "with --json, which writes to the terminal")
     known = make_known(
-        cell=None if cell is None else parse_cell(cell),
-        bravais_lattice=bravais_lattice,
-        elements=elements,
-        formula=formula,
-        crystal_system=crystal_system,
-        exclude=exclude,
-        prior=prior,
-        max_volume=max_volume,
+        cell=None if asked.cell is None else parse_cell(asked.cell),
+        bravais_lattice=asked.bravais_lattice,
+        elements=asked.elements,
+        formula=asked.formula,
+        crystal_system=asked.crystal_system,
+        exclude=asked.exclude,
+        prior=asked.prior,
+        max_volume=asked.max_volume,
     )
-    found = _find_all(files)
-    _check(radiation, model, len(found))
+    found = _find_all([Path(file) for file in asked.files])
+    out = None if asked.out is None else Path(asked.out)
+    _check(asked.radiation, asked.model, len(found))
     tool = None
-    if instrument is not None:
+    if asked.instrument is not None:
         from pxrdbench.prediction.simulation.instrument import Instrument
 
-        tool = Instrument.read(instrument)
-    ask = _Question(radiation, model, known, tool)
-    if radiation is not None and _all_tell(found):
+        tool = Instrument.read(asked.instrument)
+    ask = _Question(asked.radiation, asked.model, known, tool)
+    if asked.radiation is not None and _all_tell(found):
         refuse_idle(
             context, ["radiation"], "on files that tell their own: it is for others"
         )
-    if as_json:
-        _print_json(found, ask, top)
+    if asked.as_json:
+        _print_json(found, ask, asked.top)
         return
-    if radiation is None and instrument is None:
+    if asked.radiation is None and asked.instrument is None:
         ask = replace(ask, radiation=_ask_radiation(found))
     scans = list(_read(found[0], ask.radiation)) if len(found) == 1 else []
     if len(scans) == 1 and (out is None or out.suffix != ".csv"):
-        _show_one(scans[0], ask, top, out)
+        _show_one(scans[0], ask, asked.top, out)
     else:
-        _write_table(found, ask, top, out or Path("predictions.csv"))
+        _write_table(found, ask, asked.top, out or Path("predictions.csv"))
 
 
 def parse_cell(text: str) -> list[float]:

@@ -21,6 +21,7 @@ from pxrdbench.cli.options import (
     PriorOption,
     SeedOption,
     TypeOption,
+    all_options,
     given,
     make_recipe,
 )
@@ -73,20 +74,10 @@ def stream(
 
     The same as `generate --rolling` and `train --shards` in two terminals.
     """
-    said = given(context)
+    asked, said = all_options(context), given(context)
     recipe = {name: said[name] for name in _OF_THE_RECIPE if name in said}
-    run_stream(
-        model,
-        out,
-        shards=shards,
-        minutes=minutes,
-        patterns=patterns,
-        resume=resume,
-        max_size=max_size,
-        workers=workers,
-        address=address,
-        recipe=recipe,
-    )
+    own = {name: asked[name] for name in asked if name not in _OF_THE_RECIPE}
+    run_stream(**{**own, "out": Path(own["out"])}, recipe=recipe)
 
 
 _OF_THE_RECIPE = (

@@ -5,10 +5,10 @@ square root, peak search and all. Class list and grid stand in its metadata.
 
 The file is judged by what it is for: its first guesses are those of the checkpoint,
 and its logits differ by a small part of their own spread. A bound on the logits
-themselves is none: networks that look up differences of peaks (`peak-network-light`)
-take the logarithm of q_j - q_i, in which neighbours cancel, in single precision. There
-torch's own logits are 1e-2 from those in double precision, and the file's are just as
-far; three such files were refused at 3e-3 for no fault of theirs.
+themselves is none: torch's own logits of `peak-network-light` are up to 1e-2 from those
+in double precision, and the file's are just as far; three such files were refused at
+3e-3. Most likely, though not isolated, it is the logarithm of q_j - q_i, in which
+neighbours cancel.
 """
 
 import json
