@@ -5,6 +5,7 @@ import sys
 import traceback
 
 from pxrdbench.cli.app import app
+from pxrdbench.cli.display import tracebacks
 from pxrdbench.errors import PxrdbenchError
 
 __all__ = ["app", "main"]
@@ -18,7 +19,7 @@ def main() -> None:
     try:
         app()
     except PxrdbenchError as error:
-        if os.environ.get("PXRDBENCH_TRACEBACK"):
+        if tracebacks.shown or os.environ.get("PXRDBENCH_TRACEBACK"):
             traceback.print_exc()
         print(f"pxrdbench: {error}", file=sys.stderr)
         sys.exit(2)

@@ -1,13 +1,12 @@
 """The verbs. Heavy libraries are imported by the verb that needs them."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pxrdbench.cli.bench import bench_app
-from pxrdbench.cli.display import console, set_voice
+from pxrdbench.cli.display import console, set_voice, tracebacks
 from pxrdbench.cli.evaluate import evaluate
 from pxrdbench.cli.export import export
 from pxrdbench.cli.fetch import fetch
@@ -50,8 +49,7 @@ def _root(
     ] = False,
 ) -> None:
     set_voice(quiet=quiet)
-    if verbose:
-        os.environ["PXRDBENCH_TRACEBACK"] = "1"
+    tracebacks.shown = verbose
     if version:
         from pxrdbench import __version__
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -19,6 +19,16 @@ if not console.is_terminal:
 
 # Without a terminal (a log file, CI) a line this often [s] is enough.
 _PLAIN_INTERVAL = 15.0
+
+
+@dataclass
+class _Tracebacks:
+    """Whether errors tell where they were raised; of the verb that runs."""
+
+    shown: bool = False
+
+
+tracebacks = _Tracebacks()
 
 
 def set_voice(*, quiet: bool = False, for_scripts: bool = False) -> None:
