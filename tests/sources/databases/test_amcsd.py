@@ -132,7 +132,8 @@ def test_a_database_without_tables_is_told(tmp_path, monkeypatch):
 
 
 def test_import_keeps_account_of_each_entry(database, tmp_path, monkeypatch):
-    monkeypatch.setattr(amcsd, "find_amcsd", lambda: database)
+    for place in ("databases.amcsd", "structures.load"):
+        monkeypatch.setattr(f"pxrdbench.sources.{place}.find_amcsd", lambda: database)
     out = tmp_path / "imports"
     result = CliRunner().invoke(
         app, ["import", "amcsd", "--out", str(out), "--workers", "1"]

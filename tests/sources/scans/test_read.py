@@ -29,6 +29,7 @@ CU_BRUKER = ((1.5406, 2 / 3), (1.54439, 1 / 3))
 
 # Noted by hand from the files: points, first and last angle, lines, first and last
 # intensity; one entry for each scan of a file.
+CU_KA = ((1.540593, 2 / 3), (1.544427, 1 / 3))
 BY_HAND = {
     "dara/GeO2-ZnO_700C_60min.xrdml": [
         (8301, 9.90343322, 100.09488522, CU_PANALYTICAL, 2488, 977)
@@ -63,7 +64,8 @@ BY_HAND = {
     ],
     "xylib/1517474.cif": [(3296, 1.5, 166.25, ((2.0785, 1.0),), 5540, 797)],
     "xrdpattern/data.dat": [(2600, 3.0, 54.98, None, 0, 0)] * 2,
-    "gsas2/PBSO4.XRA": [(6001, 10.0, 160.0, None, 179, 368)],
+    # Its title says "Cu Ka X-ray data".
+    "gsas2/PBSO4.XRA": [(6001, 10.0, 160.0, CU_KA, 179, 368)],
 }
 
 REFUSED = {
@@ -74,7 +76,7 @@ REFUSED = {
     "xrdpattern/single.csv": "the angles do not ascend, 64.9822 degrees",
     "xylib/D1A5.dat": "columns where the first",
     "xylib/PSI_DMC.dat": "line 644 reads",
-    "xylib/test1.csv": "named nm, CPS, none of them an angle",
+    "xylib/test1.csv": r"a wavelength \[nm\], none of them an angle",
     "xylib/test2.csv": "line 6 reads 'this is a random comment",
     "xylib/test3.csv": "none of them an angle",
     "xylib/test4.csv": "negative counts",
