@@ -26,6 +26,7 @@ from pxrdbench.indexing.cells.lattices import (
     metric,
     niggli,
     primitive_cell,
+    same_lattice,
     transform,
 )
 from pxrdbench.indexing.cells.ranking import RESULT, count_distinct, row_volume
@@ -290,6 +291,23 @@ def _cell_of_row(row: Float64[np.ndarray, " columns"], lines: LineList) -> Cell:
     )
 
 
+def _once_each(cells: Sequence[Cell]) -> list[Cell]:
+    """Leave out what is an earlier candidate at another zero shift.
+
+    Copies would share its weight, and their worse fits would speak as loudly.
+    """
+    kept: list[Cell] = []
+    for cell in cells:
+        if not any(
+            cell.bravais_lattice == other.bravais_lattice
+            and abs(cell.volume - other.volume) < 0.01 * other.volume
+            and same_lattice(other.primitive, cell.primitive)
+            for other in kept
+        ):
+            kept.append(cell)
+    return kept
+
+
 def find_cells(
     lines: LineList,
     *,
@@ -341,6 +359,8 @@ def find_cells(
         zero_shift=zero_shift,
     )
     cells = [_cell_of_row(row, lines) for row in rows[0, : counts[0]]]
+    if zero_shift:
+        cells = _once_each(cells)
     if judge is not None and cells:
         more = judge(cells)
         if len(more) != len(cells):

@@ -40,6 +40,9 @@ _SCORE, _EVIDENCE, _MISFIT = 0.6, 0.3, 3.0
 # every third named RRUFF pattern (62) and 139 simulated scans of crystals of ``dev``.
 _MEASURED_SCORE, _MEASURED_EVIDENCE, _MEASURED_MISFIT = 0.186, 0.072, 3.2
 _FREE_NUMBER, _LOG_VOLUME, _INDEXED = -0.82, 0.64, 5.2
+# Against a lattice whose further lines are all unseen (natural logarithm): judged, not
+# fitted, after quartz was read in twice its cell.
+_EMPTY_MULTIPLE = 1.5
 # Log-odds that one of the candidates is right. Of scans by score, free numbers and
 # share of indexed lines of the heaviest, fitted to the same patterns; of clean patterns
 # by a residual above 2e-3 (97 % of found cells are right on ``dev``).
@@ -142,6 +145,8 @@ def combine_cells(
             ) - _COINCIDENCE * _free_numbers(cell)
         else:
             log_weight[row] = _log_weight(cell, one, measured=model.measured)
+            if model.measured and _is_empty_multiple(cell, cells):
+                log_weight[row] -= _EMPTY_MULTIPLE
     probability = np.zeros(231)
     weight = np.zeros(len(cells))
     best = -1
@@ -212,6 +217,17 @@ def _log_weight(cell: Cell, one: CellEvidence, *, measured: bool) -> float:
         + _FREE_NUMBER * _free_numbers(cell)
         + _LOG_VOLUME * math.log(cell.volume)
         + _INDEXED * _indexed_share(cell)
+    )
+
+
+def _is_empty_multiple(cell: Cell, cells: Sequence[Cell]) -> bool:
+    """Whether a candidate is a multiple of a better one and indexes no more lines."""
+    indexed = int(cell.hkl.any(axis=1).sum())
+    return any(
+        other.score > cell.score
+        and indexed <= int(other.hkl.any(axis=1).sum())
+        and any(abs(cell.volume / other.volume - k) < 0.01 * k for k in (2, 3, 4))
+        for other in cells
     )
 
 
