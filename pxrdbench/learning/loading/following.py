@@ -244,7 +244,9 @@ class Follower:
         """Say how this side stands, and keep a line of both sides."""
         self._meter.say(reading)
         now = time.monotonic()
-        if not self._is_first or now - self._logged < _LINE_EVERY:
+        # How a run ended is told however soon that is after the line before.
+        is_due = reading.phase == "ended" or now - self._logged >= _LINE_EVERY
+        if not self._is_first or not is_due:
             return
         self._logged = now
         producer = self.producer
