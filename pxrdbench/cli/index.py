@@ -6,8 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, make_table
-from pxrdbench.cli.options import refuse_idle
-from pxrdbench.cli.predict import parse_cell
+from pxrdbench.cli.options import (
+    BravaisLatticeOption,
+    CellOption,
+    CrystalSystemOption,
+    MostVolumeOption,
+    parse_cell,
+    refuse_idle,
+)
 from pxrdbench.errors import SourceError
 
 if TYPE_CHECKING:
@@ -30,19 +36,10 @@ def index(
     scan: Annotated[
         Optional[int], typer.Option(min=1, help="Which, of a file with several.")
     ] = None,
-    max_volume: Annotated[
-        Optional[float], typer.Option(help="Largest primitive cell [Å³].")
-    ] = None,
-    crystal_system: Annotated[
-        Optional[str], typer.Option(help="Of the lattice: triclinic … cubic.")
-    ] = None,
-    cell: Annotated[
-        Optional[str],
-        typer.Option(help="Known or nearly: 'a b c alpha beta gamma'; no search then."),
-    ] = None,
-    bravais_lattice: Annotated[
-        Optional[str], typer.Option(help="Of --cell: cF, mP, …; else all are weighed.")
-    ] = None,
+    max_volume: MostVolumeOption = None,
+    crystal_system: CrystalSystemOption = None,
+    cell: CellOption = None,
+    bravais_lattice: BravaisLatticeOption = None,
     prior: Annotated[
         str,
         typer.Option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from pxrdbench.cli.display import console, set_voice
-from pxrdbench.errors import OptionError
+from pxrdbench.errors import OptionError, PatternError
 
 if TYPE_CHECKING:
     from pxrdbench.dataset.recipes.recipe import Recipe
@@ -62,6 +62,44 @@ TypeOption = Annotated[
     Optional[str],
     typer.Option("--structure-type", help="This type only, as '221 0:a 1:b O:c'."),
 ]
+# What is known of a sample before its scan is read.
+CellOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--cell",
+        help="Known or nearly: 'a b c alpha beta gamma'; no search then.",
+    ),
+]
+BravaisLatticeOption = Annotated[
+    Optional[str],
+    typer.Option(
+        "--bravais-lattice", help="Of --cell: cF, mP, …; else all are weighed."
+    ),
+]
+MostVolumeOption = Annotated[
+    Optional[float],
+    typer.Option("--max-volume", help="Largest primitive cell [Å³]."),
+]
+CrystalSystemOption = Annotated[
+    Optional[str],
+    typer.Option("--crystal-system", help="Where it is known: triclinic … cubic."),
+]
+
+
+def parse_cell(text: str) -> list[float]:
+    """Six numbers of ``--cell``.
+
+    Raises:
+        PatternError: If they are none.
+    """
+    words = text.replace(",", " ").split()
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise PatternError(
+            f"--cell {text!r}: six numbers are needed, a b c [Å] and alpha beta gamma "
+            "[degrees]"
+        ) from error
 
 
 def known_parent(context: typer.Context, parameter: Any, out: Any) -> Any:

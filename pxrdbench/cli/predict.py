@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from pxrdbench.cli.display import console, live_line, make_table
-from pxrdbench.cli.options import all_options, refuse_idle
+from pxrdbench.cli.options import (
+    BravaisLatticeOption,
+    CellOption,
+    CrystalSystemOption,
+    MostVolumeOption,
+    all_options,
+    parse_cell,
+    refuse_idle,
+)
 from pxrdbench.errors import PatternError, PxrdbenchError, SourceError
 from pxrdbench.files import atomic_path
 
@@ -40,22 +48,15 @@ def predict(
     model: Annotated[
         Optional[str], typer.Option(help="Name or checkpoint; else the one that ships.")
     ] = None,
-    cell: Annotated[
-        Optional[str],
-        typer.Option(help="Known or nearly: 'a b c alpha beta gamma'; no search then."),
-    ] = None,
-    bravais_lattice: Annotated[
-        Optional[str], typer.Option(help="Of --cell: cF, mP, …; else all are weighed.")
-    ] = None,
+    cell: CellOption = None,
+    bravais_lattice: BravaisLatticeOption = None,
     elements: Annotated[
         Optional[str], typer.Option(help="All that may be there: Fe,O.")
     ] = None,
     formula: Annotated[
         Optional[str], typer.Option(help="Of the compound: 'Ca3Al2(SiO4)3'.")
     ] = None,
-    crystal_system: Annotated[
-        Optional[str], typer.Option(help="Where it is known: triclinic … cubic.")
-    ] = None,
+    crystal_system: CrystalSystemOption = None,
     exclude: Annotated[
         Optional[str], typer.Option(help="What it is not: 'P21/c,62,cubic'.")
     ] = None,
@@ -65,9 +66,7 @@ def predict(
             help="How frequent groups are: icsd, minerals, open, uniform, or a file."
         ),
     ] = None,
-    max_volume: Annotated[
-        Optional[float], typer.Option(help="Largest primitive cell [Å³].")
-    ] = None,
+    max_volume: MostVolumeOption = None,
     instrument: Annotated[
         Optional[Path],
         typer.Option(help="File of `instrument fit`: its zero is taken off."),
@@ -152,22 +151,6 @@ def _answer(asked: _Asked, context: typer.Context) -> None:
         _show_one(scans[0], ask, asked.top, out)
     else:
         _write_table(found, ask, asked.top, out or Path("predictions.csv"))
-
-
-def parse_cell(text: str) -> list[float]:
-    """Six numbers of ``--cell``.
-
-    Raises:
-        PatternError: If they are none.
-    """
-    words = text.replace(",", " ").split()
-    try:
-        return [float(word) for word in words]
-    except ValueError as error:
-        raise PatternError(
-            f"--cell {text!r}: six numbers are needed, a b c [Å] and alpha beta gamma "
-            "[degrees]"
-        ) from error
 
 
 @dataclass(frozen=True)
