@@ -9,6 +9,7 @@ import typer
 
 from pxrdbench.cli.display import console, live_line, print_json
 from pxrdbench.cli.options import JsonOption, refuse_idle
+from pxrdbench.errors import ShardError
 
 
 def run_verify(
@@ -40,6 +41,8 @@ def run_verify(
         console.print(f"[red]wrong[/]: {problem}")
     if not report.is_sound:
         sys.exit(1)
+    if not report.shards:
+        raise ShardError(f"{folder} holds no shard: there was nothing to verify")
     console.print("[green]sound[/]")
 
 

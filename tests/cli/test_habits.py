@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from pxrdbench.cli import main
 from pxrdbench.cli.app import app
 from pxrdbench.cli.display import console, print_json
 from pxrdbench.errors import PxrdbenchError
@@ -151,3 +152,18 @@ def test_verbose_tells_where(monkeypatch, capsys):
         said = capsys.readouterr().err
         assert ("Traceback" in said) == is_told
         assert said.strip().splitlines()[-1].startswith("pxrdbench: ")
+
+
+def test_verify_of_nothing_is_not_sound(tmp_path, monkeypatch, capsys):
+    from small_sets import write_set
+
+    from pxrdbench.dataset.recipes.recipe import Recipe
+
+    write_set(Recipe(), tmp_path / "set", 0)
+    monkeypatch.setattr("sys.argv", ["pxrdbench", "verify", str(tmp_path / "set")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    told = capsys.readouterr()
+    assert "holds no shard" in told.err
+    assert "sound" not in told.out
