@@ -23,3 +23,16 @@ def main() -> None:
             traceback.print_exc()
         print(f"pxrdbench: {error}", file=sys.stderr)
         sys.exit(2)
+    except SystemExit as left:
+        # typer ends in silence; a verb that notes the signal itself has said its word.
+        if _comes_of_ctrl_c(left):
+            print("pxrdbench: interrupted; what was finished is kept", file=sys.stderr)
+        raise
+
+
+def _comes_of_ctrl_c(left: BaseException) -> bool:
+    """Whether nobody caught the KeyboardInterrupt that ends the process."""
+    error: BaseException | None = left
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

@@ -167,3 +167,21 @@ def test_verify_of_nothing_is_not_sound(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr()
     assert "holds no shard" in told.err
     assert "sound" not in told.out
+
+
+def test_ctrl_c_that_no_verb_notes_is_one_sentence(monkeypatch, capsys):
+    stopped = typer.Typer()
+
+    @stopped.command()
+    def wait() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.argv", ["pxrdbench"])
+    # The package's attribute of that name is the module, not what `main` calls.
+    monkeypatch.setitem(main.__globals__, "app", stopped)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    assert capsys.readouterr().err.splitlines() == [
+        "pxrdbench: interrupted; what was finished is kept"
+    ]
