@@ -42,8 +42,8 @@ _SCORE, _EVIDENCE, _MISFIT = 0.6, 0.3, 3.0
 # anew: now 0.203, 0.083, 2.25, -1.17, 1.31, 3.19 in the order below.
 _MEASURED_SCORE, _MEASURED_EVIDENCE, _MEASURED_MISFIT = 0.186, 0.072, 3.2
 _FREE_NUMBER, _LOG_VOLUME, _INDEXED = -0.82, 0.64, 5.2
-# Against a lattice whose further lines are all unseen (natural logarithm): judged, after
-# quartz was read in twice its cell; the same program fits 0.99.
+# Against a lattice whose further lines are all unseen (natural logarithm): judged,
+# after quartz was read in twice its cell; the same program fits 0.99.
 _EMPTY_MULTIPLE = 1.5
 # Log-odds that one of the candidates is right. Of scans by score, free numbers and
 # share of indexed lines of the heaviest, fitted to the same patterns; of clean patterns
