@@ -6,8 +6,10 @@ let view=full.slice(),root=true,drag=null,mouse=null;
 const f=v=>root?Math.sqrt(Math.max(v-d.low,0)):v;
 function size(){const r=window.devicePixelRatio||1,k=Math.max(r,2);
 c.width=c.clientWidth*k;c.height=c.clientHeight*k;g.setTransform(k,0,0,k,0,0)}
-function draw(){size();const w=c.clientWidth,h=c.clientHeight,L=46,R=150,T=8;
-const rows=d.rows.length,rowH=17,bottom=26,base=h-bottom-rows*rowH,diffH=70,
+// Where there is no room beside the picture its words stand in it.
+const narrow=()=>c.clientWidth<600,L=46,right=()=>narrow()?14:150;
+function draw(){size();const w=c.clientWidth,h=c.clientHeight,R=right(),slim=narrow(),T=8;
+const rows=d.rows.length,rowH=slim?30:17,bottom=26,base=h-bottom-rows*rowH,diffH=70,
 top=base-diffH-8;
 const px=x=>L+(x-view[0])/(view[1]-view[0])*(w-L-R);
 g.clearRect(0,0,w,h);g.fillStyle='#fff';g.fillRect(0,0,w,h);
@@ -31,8 +33,8 @@ if(d.cell)line(i=>f(d.calc[i]),py,d.colours.fit,1.1);
 const mid=top+8+diffH/2;
 line(i=>d.scan[i]-d.calc[i],v=>mid-v/most*(diffH/2-3),d.colours.ink,.7);
 d.rows.forEach((row,k)=>{g.strokeStyle=row.colour;g.lineWidth=1.2;g.beginPath();
-const y=base+k*rowH+3;for(const t of row.at){if(t<view[0]||t>view[1])continue;
-g.moveTo(px(t),y);g.lineTo(px(t),y+rowH-6)}g.stroke()});
+const y=base+k*rowH+(slim?16:3);for(const t of row.at){if(t<view[0]||t>view[1])continue;
+g.moveTo(px(t),y);g.lineTo(px(t),y+11)}g.stroke()});
 if(mouse){g.strokeStyle='#999';g.lineWidth=.6;g.beginPath();g.moveTo(mouse.x,T);
 g.lineTo(mouse.x,h-bottom);g.stroke()}
 if(drag&&drag.now!==undefined){g.fillStyle='rgba(31,95,168,.15)';
@@ -40,11 +42,12 @@ g.fillRect(Math.min(drag.at,drag.now),T,Math.abs(drag.now-drag.at),h-bottom-T)}
 g.restore();
 g.fillStyle=d.colours.ink;g.font='12px system-ui,sans-serif';g.textBaseline='middle';
 d.rows.forEach((row,k)=>{g.fillStyle=row.colour;
-g.fillText(row.name+': '+row.at.length,w-R+6,base+k*rowH+3+(rowH-6)/2)});
-g.fillStyle=d.colours.scan;g.fillText('scan',w-R+6,T+8);
-if(d.cell){g.fillStyle=d.colours.fit;g.fillText('cell, fitted',w-R+6,T+24)}
-g.fillStyle=d.colours.muted;g.fillText('background (dashed)',w-R+6,T+(d.cell?40:24));
-g.fillStyle=d.colours.ink;g.fillText('difference',w-R+6,mid);
+g.fillText(row.name+': '+row.at.length,slim?L:w-R+6,base+k*rowH+8.5)});
+const beside=slim?w-R:w-R+6;g.textAlign=slim?'right':'left';
+g.fillStyle=d.colours.scan;g.fillText('scan',beside,T+8);
+if(d.cell){g.fillStyle=d.colours.fit;g.fillText('cell, fitted',beside,T+24)}
+g.fillStyle=d.colours.muted;g.fillText('background (dashed)',beside,T+(d.cell?40:24));
+g.fillStyle=d.colours.ink;g.fillText('difference',beside,slim?top+14:mid);g.textAlign='left';
 g.strokeStyle=d.colours.muted;g.lineWidth=.8;g.beginPath();g.moveTo(L,h-bottom);
 g.lineTo(w-R,h-bottom);g.stroke();
 const span=view[1]-view[0],raw=span/8,p=Math.pow(10,Math.floor(Math.log10(raw))),
@@ -52,12 +55,12 @@ s=[1,2,5,10].map(m=>m*p).find(m=>m>=raw);g.textBaseline='top';g.textAlign='cente
 for(let t=Math.ceil(view[0]/s)*s;t<=view[1];t+=s){g.beginPath();g.moveTo(px(t),h-bottom);
 g.lineTo(px(t),h-bottom+4);g.stroke();
 g.fillText(t.toFixed(Math.max(0,-Math.floor(Math.log10(s)))),px(t),h-bottom+5)}
-g.textAlign='left';g.fillText('2θ [°]',w-R+6,h-bottom+5);
+g.textAlign=slim?'right':'left';g.fillText('2θ [°]',slim?w-R:w-R+6,h-bottom+(slim?15:5));g.textAlign='left';
 g.save();g.translate(14,(top+T)/2);g.rotate(-Math.PI/2);g.textAlign='center';
 g.fillText(root?'√ intensity':'intensity',0,-6);g.restore();
 window.__view=view.slice()}
 const at=e=>{const r=c.getBoundingClientRect();return e.clientX-r.left};
-const toX=x=>view[0]+(x-46)/(c.clientWidth-46-150)*(view[1]-view[0]);
+const toX=x=>view[0]+(x-L)/(c.clientWidth-L-right())*(view[1]-view[0]);
 function zoom(m,k){let a=m-(m-view[0])*k,b=m+(view[1]-m)*k;a=Math.max(full[0],a);
 b=Math.min(full[1],b);if(b-a>20*d.step){view=[a,b];draw()}}
 c.addEventListener('wheel',e=>{e.preventDefault();zoom(toX(at(e)),e.deltaY>0?1.25:.8)},{passive:false});
@@ -70,7 +73,7 @@ const i=Math.round((x-d.start)/d.step);
 tip.textContent='2θ '+x.toFixed(3)+'°   d '+(d.wavelength/2/Math.sin(x*Math.PI/360)).toFixed(4)+' Å'
 +(d.scan[i]!==undefined?'   intensity '+d.scan[i].toPrecision(4):'')
 +(near&&near[0]<(view[1]-view[0])/60?'   hkl '+near[2]+' at '+near[1].toFixed(3)+'° ('+near[3]+')':'');
-if(drag){if(drag.shift){const m=(drag.at-mouse.x)/(c.clientWidth-196)*(drag.view[1]-drag.view[0]);
+if(drag){if(drag.shift){const m=(drag.at-mouse.x)/(c.clientWidth-L-right())*(drag.view[1]-drag.view[0]);
 const a=Math.max(full[0],Math.min(full[1]-(drag.view[1]-drag.view[0]),drag.view[0]+m));
 view=[a,a+drag.view[1]-drag.view[0]]}else drag.now=mouse.x}draw()});
 c.addEventListener('pointerup',()=>{if(drag&&!drag.shift&&drag.now!==undefined&&Math.abs(drag.now-drag.at)>5){
