@@ -62,6 +62,41 @@ def test_a_stated_cell_is_fitted_and_its_centring_found():
     assert 167 in found.extinction_symbols[0].space_groups
 
 
+def scan_of(name, seed):
+    """A doublet over a background, with noise and a small zero shift."""
+    crystals = px.CrystalBatch.from_crystals([MINERALS[name]])
+    peaks = px.simulate_peaks(crystals, radiation="CuKa")
+    clean = px.render(peaks, GRID, crystallite_size_nm=np.array([50.0]))[0]
+    random = np.random.default_rng(seed)
+    shifted = np.interp(GRID.angles() - 0.03, GRID.angles(), clean.astype(float))
+    return random.poisson(4000.0 * shifted + 60.0).astype(float)
+
+
+@pytest.mark.parametrize("name", ["halite", "rutile", "corundum", "pyrope", "quartz"])
+def test_centring_of_a_stated_cell_is_found_in_a_scan(name):
+    """P is found, too: what a centring forbids must be absent, not only weak."""
+    found = px.index_pattern(
+        GRID.angles(), scan_of(name, 1), "CuKa", cell=MINERALS[name].lattice
+    )
+    assert found.cells[0].bravais_lattice == LATTICES[name]
+    assert found.cell_probability[0] > 0.5
+
+
+@pytest.mark.parametrize("name", ["quartz", "corundum", "rutile", "pyrope"])
+def test_cells_of_scans_are_found_and_are_no_multiples(name):
+    crystal = MINERALS[name]
+    found = px.index_pattern(GRID.angles(), scan_of(name, 2), "CuKa")
+    true = primitive_cell(crystal.lattice, LATTICES[name])
+    assert same_lattice(true, found.cells[0].primitive)
+    copies = [
+        one
+        for one in found.cells[1:]
+        if one.bravais_lattice == found.cells[0].bravais_lattice
+        and same_lattice(true, one.primitive)
+    ]
+    assert copies == []
+
+
 def test_uneven_angles_are_put_on_even_steps():
     even = GRID.angles()
     sine = np.sin(np.radians(even / 2))  # even steps of Q
