@@ -126,7 +126,8 @@ def _cells(prediction: "Prediction") -> str:
         for one in prediction.cells[:_CELLS]
     )
     return (
-        "<h2>Cells</h2><div class='wide'><table><tr><th>lattice</th><th class='n'>a [Å]</th>"
+        "<h2>Cells</h2><div class='wide'><table>"
+        "<tr><th>lattice</th><th class='n'>a [Å]</th>"
         "<th class='n'>b</th><th class='n'>c</th><th class='n'>α [°]</th>"
         "<th class='n'>β</th><th class='n'>γ</th><th class='n'>V primitive [Å³]</th>"
         "<th class='n'>M20</th><th class='n'>zero [°]</th><th class='n'>lines</th>"
