@@ -90,6 +90,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+# Each of these starts Ray, whose nodes take every core and wait for each other; at most
+# one of them at a time, also where the suite runs on several workers.
+STARTS_RAY = (
+    "tests/cli/test_app.py",
+    "tests/cli/test_stream.py",
+    "tests/factory/",
+    "tests/test_whole_way.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together, and those that start Ray apart in time."""
+    root = PACKAGE.parent
+    for item in items:
+        place = item.path.relative_to(root).as_posix()
+        group = "ray" if place.startswith(STARTS_RAY) else place
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def pytest_terminal_summary(terminalreporter, config) -> None:
     if not config.getoption("--require-data"):
         return
@@ -101,6 +120,8 @@ def pytest_terminal_summary(terminalreporter, config) -> None:
 
 
 def pytest_sessionfinish(session, exitstatus) -> None:
+    if hasattr(session.config, "workerinput"):
+        return  # a worker of pytest-xdist: whoever started it has all reports
     if not session.config.getoption("--require-data") or exitstatus != 0:
         return
     stats = session.config.pluginmanager.get_plugin("terminalreporter").stats
