@@ -125,7 +125,8 @@ def generate(
 
     The same command goes on where it stopped. Ctrl-C ends cleanly.
     """
-    run_generate(_read_config(context))
+    if run_generate(_read_config(context)).is_short:
+        raise typer.Exit(1)
 
 
 # Options of the recipe; the others are those of the run.

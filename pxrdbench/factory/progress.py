@@ -112,6 +112,8 @@ class GenerateReport:
         stopped_by: ``samples`` (all are there), ``time``, ``size``, ``disk`` or
             ``interrupted``.
         explanation: What happened and what to do next, a sentence or two.
+        is_short: Whether less was done than asked, by no wish of the user: the disk is
+            full, the samples asked for did not fit, or no processor became free.
     """
 
     out: str
@@ -123,6 +125,7 @@ class GenerateReport:
     workers: int
     stopped_by: Limit
     explanation: str
+    is_short: bool = False
 
     @property
     def samples_per_second(self) -> float:

@@ -114,7 +114,7 @@ def generate(
     """Write shards until the samples, the time, the size or the user say stop.
 
     Finished shards in the folder are kept; the same call goes on where the last one
-    stopped. Ctrl-C and SIGTERM end it cleanly.
+    stopped. Ctrl-C, SIGTERM and SIGHUP (a closed terminal) end it cleanly.
 
     Args:
         config: What to do.
@@ -241,14 +241,24 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     return report
 
 
+# Windows has no SIGHUP.
+_HANGUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, _HANGUP)
+
+
 class _Signals:
-    """Ctrl-C and SIGTERM as a wish; a second one insists."""
+    """Ctrl-C, SIGTERM and SIGHUP as a wish; a second one insists.
+
+    Who started it under ``nohup`` has SIGHUP ignored, and that stays.
+    """
 
     def __init__(self) -> None:
         self.asked = False
 
     def __enter__(self) -> "_Signals":
-        self._old = {s: read_handler(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        self._old = {s: read_handler(s) for s in _STOPPING}
+        if self._old.get(_HANGUP) == signal.SIG_IGN:
+            del self._old[_HANGUP]
         for number in self._old:
             restore_handler(number, self._note)
         return self
@@ -340,6 +350,7 @@ def _make_report(
     workers: int,
 ) -> GenerateReport:
     out = str(config.out)
+    had_workers = run is None or run.had_workers
     return GenerateReport(
         out=out,
         samples=plan.samples,
@@ -349,7 +360,8 @@ def _make_report(
         seconds=run.seconds if run else 0.0,
         workers=workers,
         stopped_by=stopped_by,
-        explanation=explain_end(
-            out, plan, stopped_by, had_workers=run is None or run.had_workers
-        ),
+        explanation=explain_end(out, plan, stopped_by, had_workers=had_workers),
+        is_short=stopped_by == "disk"
+        or (stopped_by == "size" and config.samples is not None)
+        or (stopped_by == "time" and not had_workers),
     )

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,9 +25,10 @@ from pxrdbench.dataset.shards.verify import verify_shards
 from pxrdbench.errors import ShardError
 from pxrdbench.factory import GenerateConfig, generate
 from pxrdbench.factory.ray.session import RaySession
-from pxrdbench.factory.run import _Signals
+from pxrdbench.factory.run import _make_report, _Signals
 
 SHARD_SAMPLES = 800
+PARTS_OF_RAY = ("gcs_server", "raylet", "ShardWorker", "log_monitor", "dashboard")
 SAMPLES = 3000  # the last shard is shorter
 
 # A run in a process of its own, with a Ray of its own, as the command starts it.
@@ -294,7 +296,79 @@ def test_interrupt_ends_cleanly(tmp_path):
     assert found.leftovers == ()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="mounts a small disk"
+)
+def test_a_full_disk_is_told_by_the_exit_status(tmp_path):
+    """The verb itself, on a disk of 16 MB: the 1 GB that stays free is not there."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "none", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "pxrdbench.cli", "generate", "--workers", "1"),
+                *("--samples", "3000", "--out", str(tmp_path / "set")),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    assert done.returncode == 1
+    assert "disk is nearly full" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("asked", "stopped_by", "had_workers", "is_short"),
+    [
+        ({"samples": 9}, "samples", True, False),
+        ({"samples": 9}, "disk", True, True),
+        ({"hours": 1}, "disk", True, True),
+        ({"samples": 9}, "size", True, True),
+        ({"hours": 1}, "size", True, False),
+        ({"hours": 1}, "time", True, False),
+        ({"hours": 1}, "time", False, True),
+        ({"samples": 9}, "interrupted", True, False),
+    ],
+)
+def test_less_than_asked_is_told(
+    recipe, tmp_path, asked, stopped_by, had_workers, is_short
+):
+    config = GenerateConfig(recipe, tmp_path, **asked)
+    plan = SimpleNamespace(
+        samples=1, shards=1, bytes=1, max_bytes=9, bytes_per_sample=1, shard_samples=1
+    )
+    run = SimpleNamespace(samples_new=1, seconds=1.0, had_workers=had_workers)
+    assert _make_report(config, plan, stopped_by, run, 1).is_short is is_short
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_dead_part_of_ray_is_named_soon_and_nothing_stays(tmp_path, name):
+    process = start(tmp_path, minutes=10, workers=1, shard_samples=SHARD_SAMPLES)
+    wait_for(process, lambda phase, shards, samples: shards >= 1)
+    ray = {n: find_descendants(b"", of=process.pid, having=n) for n in PARTS_OF_RAY}
+    (pid,) = ray[name]
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=50)
+    assert time.monotonic() - began < 30
+    assert process.returncode != 0
+    assert f"({name}) has ended" in said.splitlines()[-1]
+    assert "the same command goes on there" in said.splitlines()[-1]
+    left = [pid for found in ray.values() for pid in found]
+    ends = time.monotonic() + 10  # workers note that their raylet has gone
+    while any(Path(f"/proc/{pid}").exists() for pid in left):
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+    assert verify_shards(tmp_path, sample=0).is_sound
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_first_signal_asks_and_the_second_insists(number):
     before = signal.getsignal(number)
     with _Signals() as signals:
@@ -303,6 +377,17 @@ def test_first_signal_asks_and_the_second_insists(number):
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), number)
     assert signal.getsignal(number) == before
+
+
+def test_under_nohup_a_closed_terminal_is_no_matter():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with _Signals() as signals:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not signals.asked
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,9 @@ class RayCrew:
         """Workers that could begin since last asked: replacements, new nodes.
 
         Raises:
-            ShardError: If workers cannot begin.
+            ShardError: If workers cannot begin, or Ray itself has ended.
         """
+        self._session.check()
         self._grow()
         if not self._starting:
             return []

@@ -7,11 +7,13 @@ usage reports, and ends with the ``with`` block.
 import logging
 import os
 import re
+import secrets
 import signal
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from pxrdbench.errors import ShardError
@@ -21,6 +23,10 @@ SMALL_OBJECT_STORE_BYTES = 80 * 1024 * 1024
 # A cluster that is to be joined answers within so long [s].
 _CONNECT = 10.0
 _ANSWER = 20.0
+
+
+# Processes of Ray without which none of its workers can be reached.
+_VITAL = {"gcs_server": "control store", "raylet": "scheduler"}
 
 
 class RaySession:
@@ -53,6 +59,7 @@ class RaySession:
         # (Ray 2.60: `_node_ip_address` is turned into the outer address).
         if self._address is None:
             os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+            _ask_for_token()
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # A worker holds 150 MB: to end it helps no machine that is short of memory.
         os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
@@ -76,6 +83,28 @@ class RaySession:
         if self._is_ours:
             self.ray.shutdown()
         restore_handler(signal.SIGTERM, self._old_handler)
+
+    def check(self) -> None:
+        """See that a Ray of our own still lives.
+
+        Without its control store Ray itself would try for a minute and then end this
+        process without a word that helps (``gcs_rpc_server_reconnect_timeout_s``).
+
+        Raises:
+            ShardError: If one of the processes that hold it together has gone.
+        """
+        if not self._is_ours or self._address is not None:
+            return
+        node = getattr(self.ray._private.worker, "_global_node", None)
+        processes = getattr(node, "all_processes", {})
+        for name, what in _VITAL.items():
+            for info in processes.get(name, ()):
+                if (status := info.process.poll()) is not None:
+                    raise ShardError(
+                        f"Ray's {what} ({name}) has ended (status {status}); mostly a "
+                        "machine is out of memory. What was finished is kept, and the "
+                        "same command goes on there"
+                    )
 
     @property
     def processors(self) -> int:
@@ -117,6 +146,30 @@ class RaySession:
                 where = f"at {self._address}"
                 remedy = _find_remedy(str(error))
             raise ShardError(f"Ray did not start {where}: {error} {remedy}") from error
+
+
+def _ask_for_token() -> None:
+    """Have Ray of our own ask whoever calls it for a token, other users here included.
+
+    Ray 2.52 knows tokens, 2.59 asks for one by itself. It would write its file with the
+    rights that the user's mask leaves, mostly for everybody to read: it is made here
+    first, for its owner alone. Whoever has chosen a mode or a token keeps it.
+    """
+    if os.environ.setdefault("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return
+    token = secrets.token_hex(32)
+    try:
+        path = Path.home() / ".ray" / "auth_token"
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(file, "w") as opened:
+            opened.write(token)
+    except FileExistsError:
+        return
+    except (OSError, RuntimeError):  # no home, or none that can be written
+        os.environ["RAY_AUTH_TOKEN"] = token
 
 
 def _find_remedy(why: str) -> str:

@@ -12,6 +12,7 @@ from anywhere.
 """
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ _CHUNK_BYTES = 4_000_000
 _MAX_DEATHS = 3
 # Readers wait so long for a chunk, which takes a second or two to make [s].
 _PATIENCE = 300.0
+_LOOK_EVERY = 1.0
 
 
 class _StreamWorker:
@@ -198,7 +200,7 @@ class RayStream(BatchSource):
 
     def _make_lane(self, first: int, step: int) -> "_Lane":
         return _Lane(
-            self._session.ray,
+            self._session,
             (self._put, self._chunk_samples),
             self._ahead,
             first,
@@ -210,11 +212,16 @@ class _Lane:
     """One worker's chunks in their order; started again where it died."""
 
     def __init__(
-        self, ray: Any, arguments: tuple[Any, int], ahead: int, first: int, step: int
+        self,
+        session: RaySession,
+        arguments: tuple[Any, int],
+        ahead: int,
+        first: int,
+        step: int,
     ) -> None:
         self.lock = threading.Lock()
         self.next_chunk = first
-        self._ray = ray
+        self._session, self._ray = session, session.ray
         self._arguments = arguments
         self._ahead = ahead
         self._step = step
@@ -225,12 +232,11 @@ class _Lane:
         """Wait for the next chunk; its number, and what it holds.
 
         Raises:
-            ShardError: If the worker dies again and again.
+            ShardError: If the worker dies again and again, or Ray itself has ended.
         """
         while True:
             try:
-                ready, _ = self._ray.wait([self._stream], timeout=_PATIENCE)
-                if not ready:
+                if not self._wait():
                     raise ShardError(
                         f"no worker has sent anything for {_PATIENCE:.0f} s: see that "
                         "Ray has free processors, one for each worker"
@@ -252,6 +258,15 @@ class _Lane:
             number = self.next_chunk
             self.next_chunk += self._step
             return number, block
+
+    def _wait(self) -> bool:
+        """Wait for a chunk, and see meanwhile that Ray lives; whether one came."""
+        ends = time.monotonic() + _PATIENCE
+        while time.monotonic() < ends:
+            if self._ray.wait([self._stream], timeout=_LOOK_EVERY)[0]:
+                return True
+            self._session.check()
+        return False
 
     def end(self) -> None:
         """End the worker."""

@@ -50,9 +50,11 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 @contextmanager
 def stop_signals() -> Iterator[threading.Event]:
-    """Turn the first Ctrl-C or SIGTERM into an event; a second Ctrl-C interrupts.
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into an event.
 
-    Signals reach the main thread only; elsewhere the event is never set.
+    A second Ctrl-C interrupts. SIGHUP comes when a terminal or a connection is closed;
+    whoever has it ignored (``nohup``) keeps that. Signals reach the main thread only;
+    elsewhere the event is never set.
     """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -64,7 +66,11 @@ def stop_signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, ask) for number in _STOPPING}
+    before = {
+        number: signal.signal(number, ask)
+        for number in _STOPPING
+        if number != SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
         yield stop
     finally:
@@ -72,4 +78,6 @@ def stop_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
+# Windows has no SIGHUP.
+SIGHUP = getattr(signal, "SIGHUP", signal.SIGTERM)
+_STOPPING = (signal.SIGINT, signal.SIGTERM, SIGHUP)

@@ -23,7 +23,7 @@ def train(
 ) -> TrainReport:
     """Train a model on shards or on patterns drawn meanwhile.
 
-    Ctrl-C and SIGTERM end the run behind the step at hand, with a checkpoint.
+    Ctrl-C, SIGTERM and SIGHUP end the run behind the step at hand, with a checkpoint.
 
     Args:
         config: What, on what, how long.

@@ -128,3 +128,39 @@ def test_a_busy_ray_is_said_to_be_and_the_run_ends_in_time(tmp_path):
     last = done.stdout.strip().splitlines()[-1]
     assert last.startswith("0 True The time is up and nothing was written"), done.stderr
     assert "no processor of this Ray has become free" in done.stderr
+
+
+def test_a_private_ray_asks_for_a_token_that_is_the_owners_alone(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with RaySession(1):
+        assert os.environ["RAY_AUTH_MODE"] == "token"
+    path = tmp_path / ".ray" / "auth_token"
+    token = path.read_text()
+    assert len(token) == 64
+    assert path.stat().st_mode & 0o077 == 0
+    with RaySession(1):  # whoever knows it goes on knowing it
+        assert path.read_text() == token
+    assert "RAY_AUTH_TOKEN" not in os.environ
+
+
+def test_without_a_home_the_token_is_this_processs(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    with RaySession(1):
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+
+
+def test_who_wants_no_token_gets_none(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with RaySession(1):
+        assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    assert not list(tmp_path.iterdir())
