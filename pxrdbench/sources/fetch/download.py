@@ -8,8 +8,10 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin, urlsplit
 
 from pxrdbench.errors import SourceError
+from pxrdbench.outside import one_line, read_strict_json
 
 # File, bytes there, bytes in all (0 if unknown).
 Progress = Callable[[str, int, int], None]
@@ -17,6 +19,11 @@ Progress = Callable[[str, int, int], None]
 _CHUNK = 1 << 18
 _TIMEOUT = (20.0, 60.0)  # s, to connect, and between two bytes
 _TRIES = 3
+# The largest file that is known here, all CIFs of the COD, has 18 GB.
+MAX_BYTES = 40_000_000_000
+_MOST_REDIRECTS = 5
+# A note holds an address and a tag.
+_MOST_NOTE = 100_000
 
 
 class ResumingDownloader:
@@ -93,9 +100,12 @@ class ResumingDownloader:
         headers = {"Accept-Encoding": "identity", "User-Agent": "pxrdbench"}
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": known["validator"]}
-        with requests.get(
-            url, headers=headers, stream=True, timeout=_TIMEOUT
-        ) as response:
+        with (
+            _make_session() as session,
+            session.get(
+                url, headers=headers, stream=True, timeout=_TIMEOUT
+            ) as response,
+        ):
             if response.status_code == 416:  # nothing is missing, or all has changed
                 self.discard()
                 raise requests.ConnectionError("the file on the server has changed")
@@ -109,7 +119,8 @@ class ResumingDownloader:
             is_rest = response.status_code == 206 and have > 0
             have = have if is_rest else 0
             length = response.headers.get("Content-Length", "")
-            total = have + int(length) if length.isdigit() else 0
+            total = have + int(length) if length.isdecimal() else 0
+            self._check_size(total)
             self._write_note(url, response.headers)
             self._write(response, have, total)
 
@@ -118,23 +129,34 @@ class ResumingDownloader:
 
         with self.partial.open("ab" if have else "wb") as file:
             for chunk in response.iter_content(_CHUNK):
-                file.write(chunk)
                 have += len(chunk)
+                self._check_size(have)
+                file.write(chunk)
                 if self.on_progress:
                     self.on_progress(self.partial.stem, have, total)
         if total and have != total:
             raise requests.ConnectionError(f"{have:,} of {total:,} bytes came")
+
+    def _check_size(self, size: int) -> None:
+        """Refuse more bytes than any known file has; what has come goes, too."""
+        if size > MAX_BYTES:
+            self.discard()
+            raise SourceError(
+                f"{self.partial.stem}: at least {size:,} bytes would come; at most "
+                f"{MAX_BYTES:,} are fetched, no data set here is as large"
+            )
 
     def _find_partial(self, url: str) -> tuple[int, dict[str, str]]:
         """Bytes that are there already, and what they belong to."""
         if not (self.partial.is_file() and self.note.is_file()):
             return 0, {}
         try:
-            known = json.loads(self.note.read_text(encoding="utf-8"))
-        except ValueError:
+            known = read_strict_json(self.note, SourceError, _MOST_NOTE)
+        except SourceError:
             return 0, {}
         # Without a mark of the server nobody knows whether the rest would fit.
-        if known.get("url") != url or not known.get("validator"):
+        validator = known.get("validator")
+        if known.get("url") != url or not isinstance(validator, str) or not validator:
             return 0, {}
         return self.partial.stat().st_size, known
 
@@ -146,3 +168,26 @@ class ResumingDownloader:
         self.note.write_text(
             json.dumps({"url": url, "validator": validator}), encoding="utf-8"
         )
+
+
+def _make_session() -> Any:
+    """A session of requests that never goes from https to http.
+
+    requests follows redirects wherever they lead; who listens on the way could send
+    one's own file. The digest is of no help when a file comes for the first time.
+    """
+    import requests
+
+    session = requests.Session()
+    session.max_redirects = _MOST_REDIRECTS
+
+    def refuse(response: Any) -> None:
+        target = urljoin(response.url, session.get_redirect_target(response) or "")
+        if urlsplit(response.url).scheme == "https" != urlsplit(target).scheme:
+            raise SourceError(
+                f"{response.url} leads on to {one_line(target)}, which is not "
+                "encrypted: give another address with --from"
+            )
+
+    session.hooks["response"].append(lambda response, *_, **__: refuse(response))
+    return session

@@ -5,13 +5,13 @@ on the file must have it: one that changed on the disk or at its source is refus
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pxrdbench.errors import SourceError
+from pxrdbench.outside import guard, parse_strict_json, take
 from pxrdbench.sources.fetch.catalogue import (
     COD_ENTRY_URL,
     RemoteFile,
@@ -158,14 +158,14 @@ def _verify(path: Path, file: RemoteFile, known: str) -> FetchedFile:
 
 
 def _read_lock(path: Path) -> dict[str, Mapping[str, Any]]:
-    try:
-        lock = json.loads(path.read_text(encoding="utf-8"))
+    with guard(SourceError, f"{path} is no list of digests"):
+        content = path.read_bytes()
+    lock = parse_strict_json(content, f"{path} is no list of digests: it", SourceError)
+    with guard(SourceError, f"{path} is no list of digests"):
         return {
-            str(name): {**entry, "sha256": str(entry["sha256"])}
+            name: {**entry, "sha256": take(entry, "sha256", str)}
             for name, entry in lock.items()
         }
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SourceError(f"{path} is no list of digests: {error}") from error
 
 
 def _sha256(path: Path) -> str:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from pxrdbench.errors import SourceError
 from pxrdbench.sources.fetch import check as fetch_check
+from pxrdbench.sources.fetch import download as fetch_download
 from pxrdbench.sources.fetch.catalogue import CATALOGUE
 from pxrdbench.sources.fetch.get import fetch_source, licence_text
 
@@ -57,6 +58,7 @@ class Server(ThreadingHTTPServer):
         self.requests = []
         self.break_after = {}
         self.has_tags = True
+        self.says_its_length = True
         self.status = {}
         self.content_type = "application/octet-stream"
 
@@ -87,7 +89,8 @@ class Handler(BaseHTTPRequestHandler):
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", server.content_type)
-        self.send_header("Content-Length", str(len(data) - start))
+        if server.says_its_length:
+            self.send_header("Content-Length", str(len(data) - start))
         if server.has_tags:
             self.send_header("ETag", tag)
         self.end_headers()
@@ -318,3 +321,62 @@ def test_every_source_says_what_it_is():
         assert "Licence:" in text
         assert "To cite:" in text
         assert source.files
+
+
+@pytest.mark.parametrize("says_its_length", [True, False])
+def test_a_file_larger_than_any_is_not_fetched(
+    server, tmp_path, monkeypatch, says_its_length
+):
+    monkeypatch.setattr(fetch_download, "MAX_BYTES", 1_000_000)
+    server.says_its_length = says_its_length
+    with pytest.raises(SourceError, match="at most 1,000,000 are fetched"):
+        fetch_source("rruff", tmp_path, base_url=server.url)
+    assert not list(tmp_path.glob("XY_RAW.zip*"))
+
+
+@pytest.mark.parametrize(
+    ("begins", "leads_on", "is_refused"),
+    [
+        ("https://a.example/x", "http://a.example/x", True),
+        ("HTTPS://a.example/x", "http://b.example/y", True),
+        ("https://a.example/x", "https://b.example/y", False),
+        ("http://a.example/x", "https://a.example/x", False),
+        ("http://a.example/x", "http://b.example/y", False),
+    ],
+)
+def test_a_download_never_goes_from_https_to_http(begins, leads_on, is_refused):
+    """Through the redirects of requests itself, with answers made here."""
+    import requests
+    from requests.adapters import BaseAdapter
+
+    class Answers(BaseAdapter):
+        def send(self, request, **_):
+            answer = requests.Response()
+            answer.request, answer.url, answer.raw = request, request.url, io.BytesIO()
+            is_first = request.url.lower() == begins.lower()
+            answer.status_code = 302 if is_first else 200
+            answer.headers["Location"] = leads_on
+            return answer
+
+        def close(self):
+            pass
+
+    with fetch_download._make_session() as session:
+        session.mount("https://", Answers())
+        session.mount("http://", Answers())
+        if is_refused:
+            with pytest.raises(SourceError, match="not encrypted"):
+                session.get(begins, stream=True)
+        else:
+            assert session.get(begins, stream=True).url == leads_on
+
+
+def test_a_note_that_is_none_begins_anew(server, tmp_path):
+    (tmp_path / "DIF.zip.partial").write_bytes(b"x" * 10)
+    for note in ("[]", "[" * 5000, '{"url": 1e999}', "\udcff"):
+        (tmp_path / "DIF.zip.partial.json").write_bytes(
+            note.encode(errors="surrogateescape")
+        )
+        fetch_source("rruff", tmp_path, base_url=server.url)
+        assert (tmp_path / "DIF.zip").read_bytes() == RRUFF["DIF.zip"]
+        (tmp_path / "DIF.zip").rename(tmp_path / "DIF.zip.partial")
