@@ -305,16 +305,13 @@ def build_compare(
     second: Annotated[Path, typer.Argument(help="public.json of another.")],
 ) -> None:
     """Say whether two public forms are of one and the same track."""
-    import json
-
     from pxrdbench.errors import SplitError
+    from pxrdbench.outside import guard, read_strict_json
     from pxrdbench.tracks.public_form import compare_public_forms
 
-    try:
-        forms = [json.loads(path.read_text("utf-8")) for path in (first, second)]
+    with guard(SplitError, "these are not two public forms"):
+        forms = [read_strict_json(path, SplitError) for path in (first, second)]
         found = compare_public_forms(*forms)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SplitError(f"these are not two public forms: {error!r}") from error
     for sentence in found:
         console.print(sentence)
     if found:

@@ -8,7 +8,6 @@ them or cannot.
 """
 
 import csv
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -32,6 +31,7 @@ from pxrdbench.errors import PatternError
 from pxrdbench.indexing.groups.posterior import PRIORS, group_prior
 from pxrdbench.indexing.index import stated_cells
 from pxrdbench.indexing.lines.scan_lines import no_lines
+from pxrdbench.outside import parse_strict_json
 
 DEFAULT_PRIOR = "minerals"
 # Added to counts of crystals: a group that no mineral has may be the next one's.
@@ -369,7 +369,7 @@ def _read_prior_file(path: Path) -> np.ndarray:
     try:
         text = path.read_text(encoding="utf-8-sig")
         if path.suffix == ".json":
-            rows = list(dict(json.loads(text)).items())
+            rows = list(parse_strict_json(text, str(path), PatternError).items())
         else:
             table = csv.DictReader(text.splitlines())
             rows = [(row["space_group"], row["weight"]) for row in table]

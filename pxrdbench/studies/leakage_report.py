@@ -10,6 +10,7 @@ import numpy as np
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.diffraction.pattern import PeakBatch
 from pxrdbench.errors import SplitError
+from pxrdbench.outside import read_strict_json
 from pxrdbench.studies.leakage import AuditedSource, audit_pair
 from pxrdbench.studies.search_match import ProfileSettings
 from pxrdbench.tracks.crystals import read_import
@@ -29,6 +30,8 @@ from pxrdbench.tracks.load import (
 from pxrdbench.tracks.store import freeze_peaks, freeze_sound_peaks
 
 REPORT_NAME = "leakage.json"
+# Whole tracks have thousands of groups of duplicates.
+_MOST_BYTES = 2**26
 REPORT_VERSION = 1
 # Simulated at once: bounds the memory, and lets progress be told.
 _CHUNK = 1000
@@ -216,7 +219,7 @@ def load_report(track: str | Path) -> dict[str, Any]:
         raise SplitError(
             f"no audit stands beside {track}; `pxrdbench split audit` makes one"
         )
-    report: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if report["track_digest"] != load_record(track)["digest"]:
+    report = read_strict_json(path, SplitError, _MOST_BYTES)
+    if report.get("track_digest") != load_record(track)["digest"]:
         raise SplitError(f"the audit beside {track} is of another version of it")
     return report

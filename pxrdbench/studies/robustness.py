@@ -33,6 +33,7 @@ from pxrdbench.diffraction.measurement.sample_effects import PhasePool
 from pxrdbench.diffraction.pattern import PeakBatch, TwoThetaGrid
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
+from pxrdbench.outside import guard, read_strict_json
 from pxrdbench.studies.effect_levels import (
     CRYSTAL_CURVES,
     PEAK_CURVES,
@@ -129,8 +130,8 @@ def read_robustness(path: Path | str) -> Robustness:
         EvaluationError: If it is missing or wrong.
     """
     path = Path(path)
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    with guard(EvaluationError, f"{path} cannot be read"):
+        record = read_strict_json(path)
         if (record["format"], record["format_version"]) != (FORMAT, FORMAT_VERSION):
             raise EvaluationError(f"{path} is no {FORMAT} of version {FORMAT_VERSION}")
 
@@ -163,10 +164,6 @@ def read_robustness(path: Path | str) -> Robustness:
             estimate(record["top_5"]),
             curves,
         )
-    except EvaluationError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise EvaluationError(f"{path} cannot be read: {error}") from error
 
 
 def measure_robustness(

@@ -19,6 +19,7 @@ from typing import Any
 from pxrdbench.crystal.prior.prior import Prior, load_prior, prior_place
 from pxrdbench.errors import SourceError
 from pxrdbench.files import write_atomically
+from pxrdbench.outside import read_strict_json
 from pxrdbench.sources.labels.formulas import reduce_formula
 from pxrdbench.tracks.crystals import SourceCrystals
 from pxrdbench.tracks.load import (
@@ -32,6 +33,8 @@ from pxrdbench.tracks.part import Part
 SUFFIX = ".learnt.json"
 MINERALS = "minerals"
 _FORMAT, _VERSION = "pxrdbench.learnt", 1
+# Three digests a crystal, of the largest data base there is (COD, 520,000).
+_MOST_BYTES = 2**28
 _HASH_CHARACTERS = 20
 _STATISTICS = "statistics"
 _PRIVATE = "stays here: hashes of collection codes can be turned back by trying them"
@@ -152,7 +155,7 @@ class Learnt:
     @classmethod
     def _read(cls, path: Path) -> "Learnt":
         try:
-            record = json.loads(path.read_text("utf-8"))
+            record = read_strict_json(path, SourceError, _MOST_BYTES)
             if record["format"] != _FORMAT or record["version"] != _VERSION:
                 raise SourceError(f"{path} is of another version of pxrdbench")
             crystals, types, formulas = (

@@ -18,9 +18,12 @@ import numpy as np
 from jaxtyping import Float64
 
 from pxrdbench.errors import SplitError
+from pxrdbench.outside import guard, read_strict_json
 from pxrdbench.tracks.load import Part, load_record, load_track, track_folder
 
 DIGEST_NAME = "patterns.json"
+# A mean pattern of 8,501 points for each part.
+_MOST_BYTES = 2**26
 TOLERANCE = 2e-5  # of the maximum: what the profile promises (docs/physics.md)
 _BATCH = 512
 
@@ -95,7 +98,8 @@ def check_patterns(track: str | Path, part: str) -> bool:
     path = track_folder(track) / DIGEST_NAME
     if not path.is_file():
         raise SplitError(f"no digest of patterns stands beside {track}")
-    known = json.loads(path.read_text("utf-8"))["parts"].get(part)
+    with guard(SplitError, f"{path} holds no digests of patterns"):
+        known = read_strict_json(path, SplitError, _MOST_BYTES)["parts"].get(part)
     if known is None:
         raise SplitError(f"{path} says nothing of part {part!r}")
     made = digest_patterns(load_track(track, part))

@@ -16,6 +16,7 @@ from typing import Any
 
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
+from pxrdbench.outside import guard, read_strict_json
 
 _DATASET = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
@@ -67,9 +68,12 @@ def write_eval_results(row: Path, dataset: str) -> Path:
     """Write the file beside a row: ``NAME.eval_results.yaml``.
 
     Raises:
-        EvaluationError: If the name is none of a data set on the Hub.
+        EvaluationError: If the name is none of a data set on the Hub, or the file is no
+            row.
     """
-    text = eval_results_text(json.loads(row.read_text("utf-8")), dataset)
+    record = read_strict_json(row)
+    with guard(EvaluationError, f"{row} is no row of a leaderboard"):
+        text = eval_results_text(record, dataset)
     path = row.with_suffix(".eval_results.yaml")
     write_atomically(path, text.encode())
     return path

@@ -55,6 +55,7 @@ from pxrdbench.diffraction.measurement.sample_effects import (
 from pxrdbench.diffraction.pattern import PeakBatch, Radiation, TwoThetaGrid
 from pxrdbench.diffraction.peaks import Precision
 from pxrdbench.errors import PatternError, RecipeError
+from pxrdbench.outside import parse_strict_json
 
 # Peaks this far [degrees] outside the grid are simulated as well, because their tails
 # reach in: at 20 nm and 90 degrees it is four widths. The reference work drops them,
@@ -219,10 +220,7 @@ class Recipe(BatchSource):
             RecipeError: If the prior has changed or this version would make other
                 samples.
         """
-        try:
-            contents = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise RecipeError(f"this is no recipe: {error}") from error
+        contents = parse_strict_json(text, "this is no recipe: it", RecipeError)
         return cls.from_card(RecipeCard.from_dict(contents), prior)
 
     @classmethod

@@ -11,11 +11,12 @@ fitted where the lines of the standard reach 2θ = 60 degrees apart, else zero a
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from annotated_types import Ge, Le, Len
 from jaxtyping import Float64
 
 from pxrdbench.crystal.structure import Crystal, CrystalBatch, Site
@@ -26,6 +27,7 @@ from pxrdbench.errors import PatternError, SourceError
 from pxrdbench.files import write_atomically
 from pxrdbench.indexing.lines.find import find_lines
 from pxrdbench.indexing.lines.scan_lines import prepare_scan, width_function
+from pxrdbench.outside import read_model
 
 Points = Float64[np.ndarray, " points"]
 
@@ -36,6 +38,8 @@ _LEAST_LINES, _LONG = 4, 60.0
 # A line narrower than this part of what the others say is an outlier, and so on.
 _OUTLIER = 4.0
 _FORMAT = "pxrdbench instrument 1"
+# Angles, and coefficients of squared widths [degrees, degrees²].
+_Degrees = Annotated[float, Ge(-90.0), Le(90.0)]
 
 # Cells of standards [Å] at 22.5 °C: NIST certificates of SRM 660c (LaB6), 640f (Si),
 # 676a (corundum) and 674b (CeO2, TiO2 left out).
@@ -264,18 +268,44 @@ def _fit_widths(two_theta: Points, fwhm: Points) -> tuple[float, float, float]:
     return 0.0, 0.0, float(np.median(square))
 
 
+@dataclass(frozen=True)
+class _Source:
+    """Lines of an instrument file: wavelength [Å] and weight of each."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    name: str
+    lines: Annotated[tuple[tuple[float, float], ...], Len(1, 100)]
+
+
+@dataclass(frozen=True)
+class _InstrumentFile:
+    """What `Instrument.write` writes; the bounds are far beyond any diffractometer."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    format: Literal["pxrdbench instrument 1"]
+    radiation: _Source
+    zero: _Degrees = 0.0
+    displacement: _Degrees = 0.0
+    u: _Degrees = 0.0
+    v: _Degrees = 0.0
+    w: _Degrees = 0.01
+    lorentz_share: Annotated[float, Ge(0.0), Le(1.0)] = 0.5
+    standard: str = ""
+    lines: Annotated[int, Ge(0), Le(10**6)] = 0
+    residual: Annotated[float, Ge(0.0), Le(90.0)] = 0.0
+
+
 def _from_json(text: str, name: str) -> Instrument:
+    place = f"{name}: no instrument file of pxrdbench"
+    file = read_model(_InstrumentFile, text, place, SourceError)
+    values = {f.name: getattr(file, f.name) for f in fields(Instrument)}
     try:
-        record: dict[str, Any] = json.loads(text)
-        if record.pop("format") != _FORMAT:
-            raise ValueError("another format")
-        source = record.pop("radiation")
-        lines = tuple((float(a), float(b)) for a, b in source["lines"])
-        return Instrument(radiation=Radiation(lines, str(source["name"])), **record)
-    except (ValueError, KeyError, TypeError, PatternError) as error:
-        raise SourceError(
-            f"{name}: no instrument file of pxrdbench ({error})"
-        ) from None
+        values["radiation"] = Radiation(file.radiation.lines, file.radiation.name)
+    except PatternError as error:
+        raise SourceError(f"{place}: {error}") from error
+    return Instrument(**values)
 
 
 def _from_gsas(text: str, name: str) -> Instrument:

@@ -14,6 +14,7 @@ from typing import Any
 from pxrdbench.crystal.structure import CrystalBatch
 from pxrdbench.errors import SourceError
 from pxrdbench.files import atomic_path, write_atomically
+from pxrdbench.outside import read_strict_json
 from pxrdbench.sources.databases.icsd import TableRow, normal_code
 from pxrdbench.sources.guarded import Lost
 from pxrdbench.sources.structures.entry import ImportEntry, ImportFailure, TaskResult
@@ -21,6 +22,8 @@ from pxrdbench.sources.structures.plan import PlannedPart
 from pxrdbench.sources.structures.table import crystals_to_arrow
 
 PARTS = "parts"
+# A line for each entry that was not read.
+_MOST_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -76,13 +79,7 @@ def read_record(path: Path) -> dict[str, Any]:
     Raises:
         SourceError: If there is none, or it is damaged.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SourceError(f"{path} cannot be read: {error}") from error
-    if not isinstance(record, dict):
-        raise SourceError(f"{path} holds no record")
-    return record
+    return read_strict_json(path, SourceError, _MOST_BYTES)
 
 
 def write_part(
