@@ -96,6 +96,7 @@ STARTS_RAY = (
     "tests/cli/test_app.py",
     "tests/cli/test_stream.py",
     "tests/factory/",
+    "tests/test_licence_way.py",
     "tests/test_whole_way.py",
 )
 

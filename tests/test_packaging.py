@@ -55,8 +55,10 @@ def test_wheel_holds_every_tracked_file(wheel):
     assert any(name.endswith("licenses/NOTICE") for name in names)
 
 
-def test_wheel_works_elsewhere(wheel, tmp_path):
-    site = tmp_path / "site"
+@pytest.fixture(scope="module")
+def site(wheel, tmp_path_factory):
+    """The wheel, installed where nothing of the checkout is."""
+    site = tmp_path_factory.mktemp("elsewhere") / "site"
     subprocess.run(
         [
             sys.executable,
@@ -72,14 +74,51 @@ def test_wheel_works_elsewhere(wheel, tmp_path):
         check=True,
         capture_output=True,
     )
+    return site
+
+
+def run_elsewhere(site, folder, *arguments):
+    """Run Python in a folder, with nothing but the installed wheel."""
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env={
+            "PYTHONPATH": str(site), "PATH": "/usr/bin:/bin", "HOME": str(folder),
+            "NO_COLOR": "1", "COLUMNS": "200",
+        },
         capture_output=True,
         text=True,
-    )
-    assert result.stdout.strip() == "complete", result.stderr
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_wheel_works_elsewhere(site, tmp_path):
+    assert run_elsewhere(site, tmp_path, "-c", SCRIPT).strip() == "complete"
+
+
+@pytest.mark.slow
+def test_open_crystals_are_learnt_from_and_checked_without_any_other_file(
+    site, tmp_path
+):
+    def verb(*arguments):
+        script = "from pxrdbench.cli import app; app()"
+        return run_elsewhere(site, tmp_path, "-c", script, *arguments)
+
+    assert list(tmp_path.iterdir()) == []
+    digest = pxrdbench.load_prior("open-v0").digest
+    assert digest[:12] in verb("prior", "fit", "--out", "open-v0.npz")
+    assert pxrdbench.load_prior(tmp_path / "open-v0.npz").digest == digest
+    said = verb("split", "check", "open/structure-type")
+    assert said.count("the same to the last bit") == 2
+    assert "0.0" in verb("split", "audit", "open/structure-type")
+    verb(
+        "train", "--source", "track:open/structure-type/statistics", "--model",
+        "park-cnn-small", "--patterns", 16, "--batch-size", 8, "--evaluations", 0,
+        "--out", "run",
+    )  # fmt: skip
+    verb("randomise", "run/last.pt", "--crystals", 4, "--out", "anew")
+    assert (tmp_path / "anew" / "randomisation.json").is_file()
 
 
 def test_one_version_and_whom_to_cite():

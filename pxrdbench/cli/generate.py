@@ -23,6 +23,7 @@ from pxrdbench.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from pxrdbench.dataset.recipes.recipe import Recipe
     from pxrdbench.factory import GenerateConfig
     from pxrdbench.factory.progress import GenerateProgress, GenerateReport
 
@@ -162,4 +163,21 @@ def _read_config(context: typer.Context) -> "GenerateConfig":
     recipe = {name: said.pop(name) for name in _OF_THE_RECIPE if name in said}
     if "max_size" in said:
         said["max_size_bytes"] = parse_size(said.pop("max_size"))
-    return GenerateConfig(recipe=make_recipe(**recipe), **{"out": DEFAULT_OUT, **said})
+    made = make_recipe(**recipe)
+    return GenerateConfig(
+        recipe=made,
+        learnt=_read_learnt(made, recipe.get("prior")),
+        **{"out": DEFAULT_OUT, **said},
+    )
+
+
+def _read_learnt(recipe: "Recipe", prior: str | None) -> str:
+    """What a prior of one's own was fitted on; "" where nothing tells."""
+    from pathlib import Path
+
+    from pxrdbench.tracks.learnt import Learnt
+
+    if prior is None or not recipe.prior.learnt or not Path(prior).is_file():
+        return ""
+    found = Learnt.read(Path(prior), recipe.prior.learnt)
+    return "" if found is None else found.to_json()

@@ -70,6 +70,7 @@ class GenerateConfig:
             folder is then waited for; it does not end the run.
         dashboard: Whether Ray shows its dashboard on this machine.
         patience: How long failing requests to an object store are repeated [s].
+        learnt: What the recipe's prior was fitted on, as its private sidecar has it.
     """
 
     recipe: Recipe
@@ -84,6 +85,7 @@ class GenerateConfig:
     rolling: str = ""
     dashboard: bool = False
     patience: float = PATIENCE
+    learnt: str = ""
 
     def __post_init__(self) -> None:
         for name in ("hours", "minutes", "samples", "workers", "shard_samples"):
@@ -139,7 +141,7 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     """Look at the folder, and work if there is something to do."""
     shard_samples = config.shard_samples or _choose_shard_samples(config, store)
     manifest = open_folder(store, config.recipe.card, shard_samples)
-    keep_prior(store, config.recipe.prior)
+    keep_prior(store, config.recipe.prior, config.learnt)
     if config.rolling:
         open_rolling(store, config.rolling)
     publisher = Publisher(store, config.rolling)

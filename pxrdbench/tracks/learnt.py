@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pxrdbench.crystal.prior.prior import Prior, load_prior, prior_place
+from pxrdbench.dataset.shards.own_prior import LEARNT_SUFFIX
 from pxrdbench.errors import SourceError
 from pxrdbench.files import write_atomically
 from pxrdbench.outside import read_strict_json
@@ -30,7 +31,7 @@ from pxrdbench.tracks.load import (
 )
 from pxrdbench.tracks.part import Part
 
-SUFFIX = ".learnt.json"
+SUFFIX = LEARNT_SUFFIX
 MINERALS = "minerals"
 _FORMAT, _VERSION = "pxrdbench.learnt", 1
 # Three digests a crystal, of the largest data base there is (COD, 520,000).
@@ -114,9 +115,8 @@ class Learnt:
             "digest_of_types": _digest(self.types),
         }
 
-    def write(self, beside: Path) -> Path:
-        """Write the private sidecar of a file."""
-        path = sidecar_of(beside)
+    def to_json(self) -> str:
+        """Text of the private sidecar of a file."""
         record = {
             "format": _FORMAT,
             "version": _VERSION,
@@ -125,7 +125,12 @@ class Learnt:
             "restricted": self.restricted,
             **{name: sorted(getattr(self, name)) for name in _SETS},
         }
-        write_atomically(path, json.dumps(record, ensure_ascii=False) + "\n")
+        return json.dumps(record, ensure_ascii=False) + "\n"
+
+    def write(self, beside: Path) -> Path:
+        """Write the private sidecar of a file."""
+        path = sidecar_of(beside)
+        write_atomically(path, self.to_json())
         return path
 
     @classmethod

@@ -37,6 +37,7 @@ class BuiltCell:
         row: Which row of the atom table each position came from first.
         amounts: Atoms of each element in the cell.
         n_repeated: Rows that only repeat an image of another.
+        n_images: Of each row of the atom table.
     """
 
     matrix: Float64[np.ndarray, "3 3"]
@@ -45,6 +46,7 @@ class BuiltCell:
     row: Int64[np.ndarray, " positions"]
     amounts: dict[str, float]
     n_repeated: int
+    n_images: tuple[int, ...] = ()
 
     @property
     def volume(self) -> float:
@@ -64,8 +66,10 @@ def build_cell(
     matrix = lattice_matrix(np.array(cell, np.float64))
     points = np.empty((0, 3))
     held: list[dict[int, int]] = []
+    n_images = []
     for number, atom in enumerate(rows):
         images = find_images(np.array(atom.fract), setting, matrix, atom)
+        n_images.append(len(images))
         fresh = []
         for image in images:
             place = _find_place(points, image, matrix)
@@ -90,6 +94,7 @@ def build_cell(
         row=np.array([min(at) for at in held], np.int64),
         amounts=dict(amounts),
         n_repeated=n_repeated,
+        n_images=tuple(n_images),
     )
 
 

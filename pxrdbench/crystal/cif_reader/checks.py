@@ -17,6 +17,8 @@ _LEAST_VOLUME, _MOST_VOLUME = 3.0, 1500.0
 _LEAST_DISTANCE, _LEAST_TO_HYDROGEN = 0.75, 0.35
 # An element may be this far from the formula, as a share of its amount and of all.
 _ELEMENT_SHARE, _ALL_SHARE = 0.25, 0.04
+# Grams for each cm³ of one atomic mass unit in one Å³ (CODATA 2018).
+_GRAM = 1.66053906660
 # Volume of the cell against the one stated.
 _VOLUME_SHARE = 0.1
 
@@ -29,11 +31,19 @@ class Stated:
         formula: Amounts of the elements; empty if unknown or unclear.
         z: Formula units in the cell; 0 if unknown.
         volume: Of the cell [Å³]; 0 if unknown.
+        density: Calculated by the authors [g/cm³]; 0 if unknown.
     """
 
     formula: Mapping[str, float]
     z: float = 0.0
     volume: float = 0.0
+    density: float = 0.0
+
+    def find_z(self, volume: float) -> float:
+        """Z as stated, or as the density says for a volume [Å³]; 0 if unknown."""
+        if self.z or not self.density or not self.formula:
+            return self.z
+        return self.density * volume / _mass(self.formula)
 
 
 def read_stated(tags: CifTags) -> Stated:
@@ -46,8 +56,14 @@ def read_stated(tags: CifTags) -> Stated:
         if formula:
             break
     z = read_number(tags.first("_cell_formula_units_z")) or 0.0
+    density = read_number(tags.first("_exptl_crystal_density_diffrn")) or 0.0
     volume = read_number(tags.first("_cell_volume")) or 0.0
-    return Stated(formula, z if 0.0 < z < 1000.0 else 0.0, max(volume, 0.0))
+    return Stated(
+        formula,
+        z if 0.0 < z < 1000.0 else 0.0,
+        max(volume, 0.0),
+        density if 0.05 < density < 30.0 else 0.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ class Findings:
     Attributes:
         problem: Why it cannot be what the file means; "" if it can.
         formula_fits: None if the block states no formula.
-        z_fits: None if it states no Z, or no formula.
+        z_fits: None if it states neither Z with a formula nor a density.
     """
 
     problem: str = ""
@@ -84,8 +100,19 @@ def check_cell(built: BuiltCell, stated: Stated) -> Findings:
     near = find_contact(built)
     if near:
         return Findings(near)
-    formula_fits, z_fits, problem = compare_formula(built.amounts, stated)
+    formula_fits, z_fits, problem = compare_formula(
+        built.amounts, stated, stated.find_z(built.volume)
+    )
+    if stated.density and not stated.formula:
+        z_fits = abs(_mass(built.amounts) / built.volume / stated.density - 1.0) < 0.2
     return Findings(problem, formula_fits, z_fits)
+
+
+def _mass(amounts: Mapping[str, float]) -> float:
+    """Mass of atoms [g cm⁻³ Å³]."""
+    import gemmi
+
+    return _GRAM * sum(n * gemmi.Element(e).weight for e, n in amounts.items())
 
 
 def find_contact(built: BuiltCell) -> str:
@@ -141,9 +168,14 @@ def _shortest(apart: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def compare_formula(
-    amounts: Mapping[str, float], stated: Stated
+    amounts: Mapping[str, float], stated: Stated, z: float
 ) -> tuple[bool | None, bool | None, str]:
     """Compare the atoms of a cell with Z formula units, hydrogen left aside.
+
+    Args:
+        amounts: Atoms of each element in the cell.
+        stated: What the block says.
+        z: Formula units in the cell, 0 if unknown.
 
     Returns:
         Whether the ratios fit, whether Z does, and what is wrong.
@@ -165,12 +197,18 @@ def compare_formula(
     sum_wanted, sum_found = sum(wanted.values()), sum(found.values())
     scale = sum_found / sum_wanted
     z_fits = None
-    if stated.z:
-        z_fits = abs(scale / stated.z - 1.0) < 0.2
+    if z:
+        z_fits = abs(scale / z - 1.0) < 0.2
+        if stated.z > 1.5 and all(
+            abs(n / stated.z - round(n / stated.z)) < 1e-6
+            for n in stated.formula.values()
+        ):
+            # Some write the formula of the whole cell, Na4 Cl4, and Z = 4 beside it.
+            z_fits |= abs(scale - 1.0) < 0.2
     # Missing atoms must not move the scale: with Z, it is Z where that nearly fits.
     scales = [scale]
-    if stated.z and 0.5 < scale / stated.z < 1.6:
-        scales.append(stated.z)
+    if z and 0.5 < scale / z < 1.6:
+        scales.append(z)
     for factor in scales:
         off = {
             element: found.get(element, 0.0) - factor * wanted.get(element, 0.0)

@@ -7,6 +7,7 @@ water molecule where it has none.
 
 import re
 from collections.abc import Set
+from functools import cache
 
 from pxrdbench.crystal.elements import ATOMIC_NUMBERS
 from pxrdbench.errors import CrystalError
@@ -14,16 +15,30 @@ from pxrdbench.errors import CrystalError
 # What American Mineralogist and others write for water and hydroxyl; `W` alone is not
 # among them.
 _WATER = re.compile(
-    r"(?:wat|ow|oh|o-h|hoh|h2o|h3o|aq)(?![a-z])|wat|water|hoh|h2o", re.IGNORECASE
+    r"(?:wat|ow|oh|od|o-h|hoh|h2o|d2o|h3o|aq)(?![a-z])|wat|water|hoh|h2o|d2o",
+    re.IGNORECASE,
 )
-_VACANCY = re.compile(r"(?:va|vac|vacancy|vacant|\[\])\d*", re.IGNORECASE)
+# Empty positions, and what programs put where no atom is: dummies, lone pairs, ghosts.
+_VACANCY = re.compile(
+    r"(?:va|vac|vacancy|vacant|void|\[\]|du|dum|dummy|lp|bq|ghost)\d*", re.IGNORECASE
+)
+# Names of positions that begin like an element: octahedral, site, cation, atom.
+_POSITION = re.compile(
+    r"(?:oct|tet|octahedr\w*|tetrahedr\w*|site|cat|cation|anion|atom|metal|centroid|"
+    r"cent|centre|center)[\d_]*",
+    re.IGNORECASE,
+)
 _UNKNOWN = ("", "?", ".", "-", "none", "null")
 # Capitals that labels put behind an element to tell atoms apart: CA, CB, NE, OW, HO.
 _SUFFIXES = frozenset("ABDEHMNOW")
 
 
 def find_element(
-    label: str, type_symbol: str = "", formula: Set[str] = frozenset()
+    label: str,
+    type_symbol: str = "",
+    formula: Set[str] = frozenset(),
+    *,
+    is_partial: bool = False,
 ) -> str:
     """Find the element of an atom; "" if it is none that is known.
 
@@ -31,6 +46,8 @@ def find_element(
         label: Of the atom.
         type_symbol: Its type, where the file has one.
         formula: Elements of the entry's formula, if it has one.
+        is_partial: Whether the row fills a part of its position: then ``GeGa1`` is the
+            germanium on that of gallium, and no mixture.
 
     Returns:
         A symbol from H to Cf (deuterium is H), ``Va`` for an empty position, or "".
@@ -52,22 +69,60 @@ def find_element(
         plain = text.strip().strip("'\"").strip()
         if plain.lower() in _UNKNOWN:
             continue
-        _refuse_mixture(plain)
+        _refuse_mixture(plain, is_type, formula, is_partial=is_partial)
         found = _read(plain, is_type, formula)
         if found:
             return found
     return ""
 
 
-def _refuse_mixture(text: str) -> None:
-    """``(Si,Al)`` or ``Si/Al``: two elements on one row."""
-    parts = re.split(r"[,/;&]|(?<=[A-Za-z)])\+(?=[A-Z])", text.strip("()[]{} "))
+def _refuse_mixture(
+    text: str, is_type: bool, formula: Set[str], *, is_partial: bool
+) -> None:
+    """``(Si,Al)``, ``Si/Al``, ``ZnMn`` and types such as ``CN``: several on a row."""
+    bare = text.strip("()[]{} ")
+    between = r"[-+_](?=[A-Z])|" if is_type else ""
+    parts = re.split(rf"[,/;&|:]|(?<=[A-Za-z)])(?:{between}\+(?=[A-Z]))", bare)
     names = [re.match(r"\s*([A-Z][a-z]?)", part) for part in parts]
-    known = [name[1] for name in names if name and name[1] in ATOMIC_NUMBERS]
-    if len(parts) > 1 and len(known) > 1 and len(set(known)) > 1:
+    known = {name[1] for name in names if name and name[1] in ATOMIC_NUMBERS}
+    is_mixed = len(parts) > 1 and len(known - {"H", "D"}) > 1
+    joined = re.sub(r"[-+_](?=[A-Z])", "", bare)
+    if not is_mixed and re.fullmatch(r"(?:[A-Z][a-z]?[\d.]*){2,}[-+]?", joined):
+        symbols = re.findall(r"[A-Z][a-z]?", joined)
+        # FeIII is iron.
+        distinct = set(symbols) - {"I", "V"} if is_type else set(symbols)
+        if len(distinct) > 1 and all(symbol in ATOMIC_NUMBERS for symbol in symbols):
+            # Labels put capitals behind an element (FeM1, SiT1, OC1, FeB); two symbols
+            # of two letters are two elements. Types have no such suffixes.
+            whole = {s for s in symbols if len(s) == 2 and _is_likely(s, formula)}
+            if is_type:
+                is_mixed = len(whole) > 1 or _stands_for_several(
+                    bare, distinct, formula
+                )
+            else:
+                is_mixed = len(whole) > 1 and not is_partial
+    # In capitals the type of a carbonate is that of trivalent cobalt.
+    if is_mixed or (is_type and bare == "CO3" and not formula):
         raise CrystalError(
             f"an unknown element: {text!r} is a mixture whose shares are not given"
         )
+
+
+def _is_likely(symbol: str, formula: Set[str]) -> bool:
+    """Whether an element may be meant: NaAm is sodium on the position A(m)."""
+    return symbol in formula if formula else ATOMIC_NUMBERS[symbol] <= 92  # uranium
+
+
+def _stands_for_several(text: str, symbols: Set[str], formula: Set[str]) -> bool:
+    """Whether a type is a group of atoms none of which may be left out: CN, SO4."""
+    letters = re.match(r"[A-Z]+", text)
+    if letters is not None and letters[0].capitalize() in ATOMIC_NUMBERS:
+        # CO and SN in capitals: cobalt and tin, unless the formula says otherwise.
+        whole = len(letters[0]) == 2 and not re.search("[a-z]", text)
+        if whole and (not formula or letters[0].capitalize() in formula):
+            return False
+    # Hydrogens are left out everywhere: OH, NH4, H2O.
+    return len(symbols - {"H", "D"}) > 1
 
 
 def _read(text: str, is_type: bool, formula: Set[str]) -> str:
@@ -75,6 +130,16 @@ def _read(text: str, is_type: bool, formula: Set[str]) -> str:
     text = re.sub(r"^\(?\d{1,3}\)?(?=[A-Z])", "", text)  # 57Fe, (57)Fe
     if _VACANCY.fullmatch(text) and not (text[:1] == "V" and "V" in formula):
         return "Va"
+    if _POSITION.fullmatch(text):
+        return ""
+    word = re.match(r"[A-Za-z]{3,}", text)
+    if word is not None and word[0].lower() in _names_of_elements():
+        return _names_of_elements()[word[0].lower()]
+    valence = re.fullmatch(r"([A-Z][a-z]?)val?", text)
+    if is_type and valence is not None and valence[1] in ATOMIC_NUMBERS:
+        return valence[1]  # Cval and Siva of IT C, table 6.1.1.4
+    if is_type and re.match(r"[A-Z][a-z]{2,}", text) and not _WATER.match(text):
+        return ""  # a word, no symbol
     has_tungsten = not formula or "W" in formula
     is_tungsten = re.fullmatch(r"W\d*[a-zA-Z']?|W\d*[+-]?|W\d[+-]", text)
     if is_tungsten and not has_tungsten and "O" in formula:
@@ -103,6 +168,8 @@ def _read(text: str, is_type: bool, formula: Set[str]) -> str:
         return ""
     if two in choices and head[0][1].islower():
         return two
+    if one in choices and re.match(r"[A-Z][A-Z][a-z]", text):
+        return one  # OSi: the oxygen at silicon, no osmium
     if two in choices and one in choices:
         # Two capitals: CL as a type is chlorine, KA as a label potassium on A.
         whole = re.match(r"[A-Za-z]+", text)
@@ -117,6 +184,22 @@ def _read(text: str, is_type: bool, formula: Set[str]) -> str:
     return two if two in choices and head[0].isupper() else ""
 
 
+@cache
+def _names_of_elements() -> dict[str, str]:
+    """Symbols by English names in small letters."""
+    from pymatgen.core import Element
+
+    named = {
+        element.long_name.lower(): element.symbol
+        for element in Element
+        if element.symbol in ATOMIC_NUMBERS
+    }
+    return named | {
+        "aluminium": "Al", "caesium": "Cs", "sulphur": "S", "wolfram": "W",
+        "deuterium": "H",
+    }  # fmt: skip
+
+
 def _names_element(text: str, formula: Set[str]) -> bool:
     """Whether what looks like water is an element of the formula: Os, Ho."""
     head = re.match(r"[A-Z][a-z]", text)
@@ -126,12 +209,13 @@ def _names_element(text: str, formula: Set[str]) -> bool:
 def find_charge(type_symbol: str) -> int:
     """Formal charge that a type carries: ``Fe3+``, ``O-2``, ``Na+``; 0 if none."""
     match = re.match(
-        r"\s*\d*[A-Za-z]{1,2}\s*(?:(\d)([+-])|([+-])(\d)?)(?!\d)", type_symbol
+        r"\s*\d*([A-Za-z]{1,2})\s*(?:(\d)([+-])|([+-])(\d)?)(?![\dA-Za-z])",
+        type_symbol,
     )
-    if match is None:
+    if match is None or match[1].capitalize() not in {*ATOMIC_NUMBERS, "D", "Oh"}:
         return 0
-    size = int(match[1] or match[4] or 1)
-    return size if (match[2] or match[3]) == "+" else -size
+    size = int(match[2] or match[5] or 1)
+    return size if (match[3] or match[4]) == "+" else -size
 
 
 def read_formula(text: str) -> dict[str, float]:

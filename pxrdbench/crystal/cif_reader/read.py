@@ -159,6 +159,7 @@ def read_block(
     tags = parse_tags(text)
     table = AtomTable((), ())
     try:
+        _refuse_broken(tags)
         cell = _read_cell(tags)
         _refuse_other_kinds(tags)
         stated = read_stated(tags)
@@ -202,6 +203,7 @@ _REASONS = (
     "no valid CIF",
     "occupancies above one",
     "the setting is not told",
+    "the symmetry is not told",
     "the space group is not understood",
     "too many atoms",
 )
@@ -216,6 +218,20 @@ def _failed(message: str, tags: CifTags, table: AtomTable, symprec: float) -> Re
     return ReadBlock(
         None, tags.parser, symprec, message, len(table.rows), table.left_out, (), tags
     )
+
+
+# Tags of which two that differ leave open what is meant.
+_DECISIVE = ("_cell_", "_symmetry_", "_space_group_", "_atom_site_")
+
+
+def _refuse_broken(tags: CifTags) -> None:
+    if not tags.parser:
+        raise CrystalError("no valid CIF: neither gemmi nor pymatgen can parse it")
+    twice = [tag for tag in tags.repeated if tag.startswith(_DECISIVE)]
+    if twice:
+        raise CrystalError(
+            f"no valid CIF: {twice[0]} stands there twice, with different values"
+        )
 
 
 def _read_cell(tags: CifTags) -> tuple[float, ...]:
@@ -275,12 +291,14 @@ class _Choices:
         is_sure: Whether operations and name agree, so that Z may be wrong.
         number: Of the group that the file names, 0 if it names none.
         broken: What is wrong with the operations listed: then formula and Z must fit.
+        is_untold: Whether the file says nothing of its symmetry: then they must, too.
     """
 
     groups: tuple[tuple[Setting, ...], ...]
     is_sure: bool
     number: int
     broken: str = ""
+    is_untold: bool = False
 
 
 _P1 = Setting(np.eye(3, dtype=np.int64)[None], np.zeros((1, 3), np.int64), "P1")
@@ -310,7 +328,10 @@ def _list_readings(
         return _with_operations(listed, hall, symbol, named, numbered)
     if hall is not None and len(hall) > 1:
         rest = () if named is None else named.settings
-        return _Choices(((hall,), rest), _agrees(hall, named), hall.number)
+        if named is None or _agrees(hall, named):
+            return _Choices(((hall,), rest), named is not None, hall.number)
+        # They contradict each other: neither is believed before it is tried.
+        return _Choices(((hall, *rest),), False, 0)
     if named is None and symbol is not None and not _is_p1(symbol):
         raise CrystalError(f"the space group is not understood: {symbol.text}")
     if named is None or (symbol is not None and _is_p1(symbol)):
@@ -323,10 +344,16 @@ def _list_readings(
             raise CrystalError(
                 "the space group is not understood: the file has ? where its symbol is"
             )
-        # Nothing but x, y, z, or nothing at all: all atoms are listed.
+        if symbol is None and listed is None and hall is None:
+            return _Choices(((_P1,),), False, 1, is_untold=True)
+        # Nothing but x, y, z, or P 1: all atoms are listed.
         rest = () if numbered is None else numbered.settings
-        is_sure = symbol is not None and (numbered is None or numbered.number == 1)
-        return _Choices(((_P1,), rest), is_sure, 1)
+        is_one = numbered is None or numbered.number == 1
+        if symbol is not None and listed is None and not is_one:
+            return _Choices(((_P1, *rest),), False, 0)
+        # The symbol alone is what programs write that do not know.
+        told = listed is not None or numbered is not None or hall is not None
+        return _Choices(((_P1,), rest), symbol is not None and told and is_one, 1)
     if not named.settings:
         raise CrystalError(f"the space group is not understood: {named.text}")
     if (
@@ -396,12 +423,20 @@ def _choose(
                 problem = problem or found
             elif choices.broken and not (found[1].formula_fits and found[1].z_fits):
                 problem = f"its operations are no group: {choices.broken}"
+            elif choices.is_untold and not (found[1].formula_fits and found[1].z_fits):
+                problem = (
+                    "the symmetry is not told: no operations, symbol or number, and no "
+                    "formula with Z or density that would show that all atoms are "
+                    "listed"
+                )
             else:
                 fitting.append((setting, *found))
         fitting = _without_copies(fitting)
         if len(fitting) > 1:
             better = [f for f in fitting if f[2].z_fits and f[2].formula_fits]
             fitting = better if better else fitting
+        if len(fitting) > 1:
+            fitting = _with_multiplicities(fitting, table)
         if len(fitting) > 1:
             names = " or ".join(f[0].source for f in fitting[:3])
             raise CrystalError(f"the setting is not told: {names}; each of them fits")
@@ -410,6 +445,8 @@ def _choose(
             notes = []
             if choices.broken:
                 notes.append(f"read with {setting.source}: {choices.broken}")
+            elif choices.is_untold:
+                notes.append("no symmetry is stated: P1, as formula and Z agree")
             elif setting.source != first_source or len(group) > 1:
                 notes.append(f"read with {setting.source}: what else it may mean fails")
             if built.n_repeated:
@@ -420,6 +457,24 @@ def _choose(
                 notes.append(f"Z is not {stated.z:g} as the file states")
             return setting, built, notes
     raise CrystalError(problem or "the space group is not understood: none fits")
+
+
+def _with_multiplicities(
+    fitting: list[tuple[Setting, BuiltCell, Findings]], table: AtomTable
+) -> list[tuple[Setting, BuiltCell, Findings]]:
+    """Readings whose rows have the images that the file states; all if none does."""
+    stated = [atom.multiplicity for atom in table.rows]
+    if not any(stated):
+        return fitting
+    kept = [
+        reading
+        for reading in fitting
+        if all(
+            said in (0, found)
+            for said, found in zip(stated, reading[1].n_images, strict=True)
+        )
+    ]
+    return kept or fitting
 
 
 def _try(

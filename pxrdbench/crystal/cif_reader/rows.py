@@ -23,6 +23,10 @@ _MOST_B = 100.0
 # If the median is above this, U and B were taken for each other, or in another unit.
 _MOST_MEDIAN_B = 15.0
 _FRACT = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
+_MULTIPLICITY = (
+    "_atom_site_symmetry_multiplicity",
+    "_atom_site_site_symmetry_multiplicity",
+)
 _CARTESIAN = ("_atom_site_cartn_x", "_atom_site_cartn_y", "_atom_site_cartn_z")
 
 
@@ -38,6 +42,7 @@ class AtomRow:
         occupancy: Share of the position.
         b_iso: Isotropic displacement B [Å²], 0 if unknown.
         decimals: Of the coordinate with the most.
+        multiplicity: Images in the cell that the file states, 0 if it does not.
     """
 
     label: str
@@ -47,6 +52,7 @@ class AtomRow:
     occupancy: float
     b_iso: float
     decimals: int
+    multiplicity: int = 0
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,10 @@ def _read_row(
         return None  # a row of question marks
     if any(text in UNKNOWN for text in texts) and _is_hydrogen(kind, label):
         return None
-    element = find_element(label, kind, formula)
+    share = read_number(row.get("_atom_site_occupancy", ""))
+    element = find_element(
+        label, kind, formula, is_partial=share is not None and share < 0.999
+    )
     if element == "Va":
         return None
     fract = tuple(_fraction(text, label) for text in texts)
@@ -140,6 +149,8 @@ def _read_row(
         b_iso=_displacement(row, tensor),
         decimals=max(len(re.sub(r"[(].*|^.*[.]", "", t)) if "." in t else 0
                      for t in texts),
+        multiplicity=int(next((row[t] for t in _MULTIPLICITY
+                               if row.get(t, "").isdigit()), "0")),
     )  # fmt: skip
 
 

@@ -198,7 +198,8 @@ _Operation = tuple[tuple[tuple[int, ...], ...], tuple[int, ...]]
 @lru_cache(maxsize=4096)
 def parse_operation(text: str) -> _Operation | None:
     """Read ``-y+0.667, x-y, 1/3+z``; None if it is no operation of a crystal."""
-    bare = re.sub(r"[\s'\"\[\]()]", "", text.lower()).rstrip(",;")
+    numbered = re.sub(r"^\s*\d+\s*[).:]?\s+(?=[-+xyz])", "", text.lower())
+    bare = re.sub(r"[\s'\"\[\]()]", "", numbered).rstrip(",;").replace("+-", "-")
     bare = re.sub(r"[^\x00-\x7f]", "-", bare)
     parts = re.split("[,;]", bare)
     if len(parts) != 3:
@@ -275,17 +276,23 @@ def hall_setting(tags: CifTags) -> Setting | None:
 
 
 def symbol_settings(tags: CifTags, cell: Sequence[float]) -> Named | None:
-    """Settings that the Hermann-Mauguin symbol may mean; None if there is none."""
-    first: Named | None = None
-    for tag in SYMBOL_TAGS:
-        text = tags.first(tag)
-        if not text:
-            continue
-        named = read_symbol(text, cell)
-        if named.settings:
-            return named
-        first = first or named
-    return first
+    """Settings that the Hermann-Mauguin symbol may mean; None if there is none.
+
+    Where two tags name different groups, both are candidates, and the number is 0.
+    """
+    texts = [text for text in (tags.first(tag) for tag in SYMBOL_TAGS) if text]
+    if not texts and hall_setting(tags) is None:
+        # Some write the Hermann-Mauguin symbol under the tag of Hall's.
+        texts = [text for text in (tags.first(tag) for tag in HALL_TAGS) if text]
+    read = [read_symbol(text, cell) for text in dict.fromkeys(texts)]
+    understood = [named for named in read if named.settings]
+    if len({named.number for named in understood}) > 1:
+        return Named(
+            tuple(setting for named in understood for setting in named.settings),
+            0,
+            " and ".join(named.text for named in understood),
+        )
+    return next(iter(understood or read), None)
 
 
 def number_settings(tags: CifTags, cell: Sequence[float]) -> Named | None:
@@ -320,7 +327,11 @@ def read_symbol(text: str, cell: Sequence[float]) -> Named:
             R, or ``(origin choice 2)``.
         cell: Tells the unique axis and hexagonal from rhombohedral axes.
     """
-    plain = text.replace("_", "").strip()
+    # 2~1~, 2<sub>1</sub>, 2sub1 and \bar{3}, 3bar, 3- as journals and pages write them.
+    plain = re.sub(r"~(\d)~|<sub>(\d)</sub>|(?<=\d)sub(\d)", r"\1\2\3", text)
+    plain = re.sub(r"\\(?:bar|overline)\s*\{?(\d)\}?", r"-\1", plain)
+    plain = re.sub(r"([1346])(?:bar|-(?=\s*[a-z]?\s*\d?$))", r"-\1", plain)
+    plain = re.sub(r"[_${}]", "", plain).strip()
     qualifier = ""
     origin = _ORIGIN.search(plain)
     if origin:

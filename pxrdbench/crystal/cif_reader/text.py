@@ -65,11 +65,13 @@ class CifTags:
         values: Unquoted values by tag in small letters; one where no loop gives more.
         loops: Tags that share a loop.
         parser: Library that parsed the text; "" if none could.
+        repeated: Tags that stand twice with different values; the first are kept.
     """
 
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     loops: tuple[tuple[str, ...], ...] = ()
     parser: str = ""
+    repeated: tuple[str, ...] = ()
 
     def all(self, tag: str) -> tuple[str, ...]:
         """All values of a tag; none if it is not there."""
@@ -126,25 +128,38 @@ def _plain(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]", " ", text)
 
 
+def _name(tag: str) -> str:
+    """A tag in small letters; ``_cell.length_a`` of newer dictionaries as the older."""
+    return tag.lower().replace(".", "_", 1)
+
+
 def _parse_gemmi(text: str) -> CifTags:
     import gemmi
 
-    block = gemmi.cif.read_string(text).sole_block()
+    document = gemmi.cif.Document()
+    document.parse_string(text)
+    block = document.sole_block()
     values: dict[str, tuple[str, ...]] = {}
     loops = []
+    repeated: dict[str, None] = {}
+
+    def put(name: str, cells: tuple[str, ...]) -> None:
+        if values.setdefault(name, cells) != cells:
+            repeated[name] = None
+
     items: Any = block  # gemmi's stubs do not say that a block is iterable
     for item in items:
         if item.pair is not None:
             tag, value = item.pair
-            values.setdefault(tag.lower(), (gemmi.cif.as_string(value),))
+            put(_name(tag), (gemmi.cif.as_string(value),))
         elif item.loop is not None:
             loop = item.loop
-            names = tuple(tag.lower() for tag in loop.tags)
+            names = tuple(_name(tag) for tag in loop.tags)
             loops.append(names)
             cells = [gemmi.cif.as_string(value) for value in loop.values]
             for place, name in enumerate(names):
-                values[name] = tuple(cells[place :: len(names)])
-    return CifTags(values, tuple(loops), "gemmi")
+                put(name, tuple(cells[place :: len(names)]))
+    return CifTags(values, tuple(loops), "gemmi", tuple(repeated))
 
 
 def _parse_pymatgen(text: str) -> CifTags:
@@ -152,12 +167,10 @@ def _parse_pymatgen(text: str) -> CifTags:
 
     (block,) = CifFile.from_str(text).data.values()
     values = {
-        tag.lower(): tuple(map(str, value))
-        if isinstance(value, list)
-        else (str(value),)
+        _name(tag): tuple(map(str, value)) if isinstance(value, list) else (str(value),)
         for tag, value in block.data.items()
     }
-    loops = tuple(tuple(tag.lower() for tag in loop) for loop in block.loops)
+    loops = tuple(tuple(_name(tag) for tag in loop) for loop in block.loops)
     return CifTags(values, loops, "pymatgen")
 
 

@@ -13,19 +13,21 @@ import numpy as np
 
 from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import SourceError
+from pxrdbench.sources.scans.column_names import (
+    NUMBER,
+    Chosen,
+    choose_columns,
+    find_names,
+    is_number,
+)
 from pxrdbench.sources.scans.pattern import (
     MAX_POINTS,
     MeasuredPattern,
     make_pattern,
 )
 from pxrdbench.sources.scans.quantity import (
-    INTENSITY,
-    MONITOR,
-    SIGMA,
-    TWO_THETA,
     Quantity,
     is_of_peaks,
-    read_quantity,
     to_two_theta,
     undo_transform,
 )
@@ -34,25 +36,21 @@ from pxrdbench.sources.scans.stated_radiation import find_stated_radiation
 # Lines that say nothing of the scan itself.
 _COMMENT = ("#", "!", ";", "'", "/*", "//", "*", "%", "$")
 _MAX_HEADER_LINES = 500
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eEdD][-+]?\d+)?")
 _DECIMAL_COMMA = re.compile(r"[-+]?(\d+(,\d*)?|,\d+)([eEdD][-+]?\d+)?")
 _GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d+)?")
 _SPACED = re.compile(r"[-+]?\d{1,3}([\s'\u2019]\d{3})+([.,]\d+)?")
 _GROUPED_POINT = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")
-# `# unit = q_A^-1`, `x-axis: Q [1/A]`, PDFgetX3's `dataformat = QA`.
-_AXIS_LINE = re.compile(
-    r"[#!;%*/\s]*(?:x?[\s_-]*(?:unit|axis|label)s?|abscissa|data[\s_-]*format|"
-    r"scan[\s_-]*unit)\w*\s*[:=\s]\s*(.+)",
-    re.I,
-)
-# FIT2D's second line, alone: `2-Theta Angle (Degrees)`, `Radial Distance (mm)`.
-_AXIS_ALONE = re.compile(
-    r"(?:2[\s_-]*th(?:eta)?(?:[\s_-]*angle)?|q|radial[\s_-]*distance|d[\s_-]*spacing|"
-    r"scattering[\s_-]*(?:angle|vector)|momentum[\s_-]*transfer|azimuth\w*)"
-    r"\s*(?:[(\[][^()\[\]]*[)\]])?",
-    re.I,
-)
-_PLAIN_NAMES = {"x", "y", "z", "x-axis", "y-axis"}
+# Blanks that do not break: between columns of blanks they group digits.
+_NARROW = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3})")
+# Programs that compute pair distributions write no other quantity under these names.
+_SUFFIXES = {
+    ".gr": "r", ".iq": "Q", ".sq": "Q", ".fq": "Q", ".qye": "Q", ".q": "Q",
+    ".tof": "a time of flight", ".dsp": "d",
+}  # fmt: skip
+# A scan that ends below [degrees] shows no lattice: it is in radians, or over Q or d.
+_LEAST_END = 3.2
+# FullProf's free format names factors of angles and counts (manual, INSTRM = 10).
+_INTER = re.compile(r"^\s*INTER\s+([\d.eE+-]+)\s+([\d.eE+-]+)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,6 +64,9 @@ class _Layout:
         """The cells of a line as plain numbers; blank ones at its end are dropped."""
         if self.delimiter is not None and '"' in line:
             raw = next(csv.reader([line], delimiter=self.delimiter), [])
+        elif self.delimiter is None:
+            line = _NARROW.sub("", line) if _NARROW.search(line) else line
+            raw = line.split()
         else:
             raw = line.split(self.delimiter)
         cells = [cell.strip().strip("\"'").strip() for cell in raw]
@@ -86,12 +87,12 @@ class _Layout:
             if "." in cell and _GROUPED_POINT.fullmatch(cell):
                 return cell.replace(".", "").replace(",", ".")
             # "179.5" among decimal commas may be either: no number, so it is refused.
-            if "." in cell and _NUMBER.fullmatch(cell):
+            if "." in cell and NUMBER.fullmatch(cell):
                 return f"{cell}?"
             cell = cell.replace(",", ".")
         elif "," in cell and _GROUPED.fullmatch(cell):
             return cell.replace(",", "")
-        if _NUMBER.fullmatch(cell):
+        if NUMBER.fullmatch(cell):
             return cell.replace("D", "E").replace("d", "e")
         return cell
 
@@ -116,16 +117,20 @@ def read_columns(
     rows, line_numbers = _read_rows(lines, start, layout, name)
     rows, line_numbers, warnings = _drop_count(rows, line_numbers, bool(header))
     width = len(rows[0])
-    names = _find_names(header, layout, width)
+    names = find_names(header, layout.delimiter, width)
     _check_width(rows, line_numbers, len(names) or width, layout, name)
     is_spec = any(line.startswith("#L ") for line in header)
     if is_spec and names:
         _refuse_rocking(names, name)
-    axis, counts, sigma, said, more = _choose(
-        names, header, width, suffix, name, is_spec
-    )
-    stated, line = find_stated_radiation(header)
+    _refuse_thousands(rows, name)
     table = _as_table(rows, line_numbers, name)
+    if not names:
+        table = _one_below_the_other(table)
+    chosen = choose_columns(names, header, table, suffix, name, is_spec=is_spec)
+    axis, counts, sigma = chosen.axis, chosen.counts, chosen.sigma
+    table = _scale_of_fullprof(table, header, chosen)
+    _refuse_assumed(chosen, table[:, axis.place], suffix, name)
+    stated, line = find_stated_radiation(header)
     _refuse_peaks(names, table[:, axis.place], name)
     used = stated if stated is not None else radiation
     scans = _split_repeats(table, axis.place)
@@ -145,22 +150,13 @@ def read_columns(
                 None if sigma is None else scan[::turn, sigma],
                 name if len(scans) == 1 else f"{name} (scan {number})",
                 _read_metadata(header),
-                (*warnings, *more),
+                (*warnings, *chosen.warnings),
                 quantity=axis.quantity.kind,
                 unit=axis.quantity.unit,
-                stated={"quantity": said, "radiation": line or "not stated"},
+                stated={"quantity": chosen.said, "radiation": line or "not stated"},
             )
         )
     return tuple(made)
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column and what it is."""
-
-    place: int
-    quantity: Quantity
-    name: str
 
 
 def _without_blocks(text: str) -> str:
@@ -171,6 +167,80 @@ def _without_blocks(text: str) -> str:
         text,
         flags=re.DOTALL,
     )
+
+
+def _refuse_thousands(rows: list[list[str]], name: str) -> None:
+    """Refuse 952 beside 1.174, and 1 174 cut in two: each is one number of counts."""
+    for place in range(1, len(rows[0])):
+        cells = [row[place] for row in rows if place < len(row)]
+        small = sum(bool(re.fullmatch(r"\d{1,3}", cell)) for cell in cells)
+        grouped = sum(
+            bool(re.fullmatch(r"[1-9]\d{0,2}(?:\.\d{3})+", cell)) for cell in cells
+        )
+        is_cut = (
+            place > 1
+            and small == len(cells)
+            and all(len(cell) == 3 for cell in cells)
+            and any(cell.startswith("0") for cell in cells)
+            and all(re.fullmatch(r"\d{1,3}", row[place - 1]) for row in rows)
+        )
+        if is_cut or (small and grouped and small + grouped == len(cells)):
+            raise SourceError(
+                f"{name}: column {place + 1} holds numbers such as "
+                f"{next(c for c in cells if len(c) > 2)!r}, which seem to be separated "
+                "into thousands; write them without separators"
+            )
+
+
+def _one_below_the_other(table: np.ndarray) -> np.ndarray:
+    """Pairs that stand beside each other, x y x y …, one below the other."""
+    n_rows, width = table.shape
+    if width < 4 or width % 2 or n_rows < 3:
+        return table
+    steps = np.diff(table[:, ::2].ravel())
+    usual = float(np.median(steps))
+    if (steps > 0.0).all() and (np.abs(steps - usual) < 0.5 * usual).all():
+        return table.reshape(-1, 2)
+    return table
+
+
+def _scale_of_fullprof(
+    table: np.ndarray, header: list[str], chosen: Chosen
+) -> np.ndarray:
+    """Angles and counts times the factors of FullProf's line ``INTER``."""
+    if not any(line.upper().startswith("XYDATA") for line in header):
+        return table
+    for line in header:
+        match = _INTER.match(line + " ")
+        if match:
+            try:
+                factors = float(match[1]), float(match[2])
+            except ValueError:
+                return table
+            if all(0.0 < factor < 1e6 for factor in factors):
+                table = table.copy()
+                table[:, chosen.axis.place] *= factors[0]
+                table[:, chosen.counts.place] *= factors[1]
+                if chosen.sigma is not None:
+                    table[:, chosen.sigma] *= factors[1]
+    return table
+
+
+def _refuse_assumed(chosen: Chosen, angles: np.ndarray, suffix: str, name: str) -> None:
+    """Refuse columns without names that the suffix, or their range, says are none."""
+    if not chosen.is_assumed:
+        return
+    if suffix in _SUFFIXES:
+        raise SourceError(
+            f"{name}: columns without names in a {suffix} file, whose first is "
+            f"{_SUFFIXES[suffix]}; name it, with its unit, or export the scan over 2θ"
+        )
+    if angles.min() >= 0.0 and angles.max() < _LEAST_END:
+        raise SourceError(
+            f"{name}: the first column has no name and runs from {angles.min():g} to "
+            f"{angles.max():g}: too little for 2θ in degrees; name it, with its unit "
+            "(2theta_rad, Q (1/A), d (A))"
+        )
 
 
 def _refuse_rocking(names: list[str], name: str) -> None:
@@ -263,22 +333,15 @@ def _guess(line: str, following: str) -> _Layout | None:
     choices += [_Layout(None, False), _Layout(None, True)]
     for layout in choices:
         if all(
-            len(cells) > 1 and all(_is_number(cell) for cell in cells[:2])
+            len(cells) > 1 and all(is_number(cell) for cell in cells[:2])
             for cells in (layout.split(line), layout.split(following or line))
         ):
             return layout
     return None
 
 
-def _is_number(cell: str) -> bool:
-    return bool(_NUMBER.fullmatch(cell)) or cell.lower().lstrip("+-") in _NOT_FINITE
-
-
 def _first_cell(cells: list[str]) -> str:
     return cells[0] if cells else ""
-
-
-_NOT_FINITE = {"nan", "inf", "infinity"}
 
 
 def _read_rows(
@@ -296,7 +359,7 @@ def _read_rows(
                 break
             continue
         cells = layout.split(line)
-        if len(cells) < min(width, 2) or not _is_number(_first_cell(cells)):
+        if len(cells) < min(width, 2) or not is_number(_first_cell(cells)):
             raise SourceError(
                 f"{name}: line {number + 1} reads {_show(line)} where an angle and an "
                 "intensity are expected"
@@ -338,7 +401,7 @@ def _check_width(
 ) -> None:
     """Refuse rows with more cells than there are columns: 1,174 is one number."""
     for cells, number in zip(rows, numbers, strict=True):
-        if len(cells) > width and any(_is_number(cell) for cell in cells[width:]):
+        if len(cells) > width and any(is_number(cell) for cell in cells[width:]):
             hint = (
                 "; write numbers without separators of thousands"
                 if layout.delimiter == ","
@@ -348,210 +411,6 @@ def _check_width(
                 f"{name}: line {number} has {len(cells)} columns where the first has "
                 f"{width}{hint}"
             )
-
-
-# What stands before the names of a header line; the first of several names may be
-# empty, as in ";2theta;counts".
-_MARKS = (
-    r"^[#!;%*/\s]+(?:L\s+)?",
-    r"^[#!;%*/\s]*columns?\s*[:=]\s*",
-    r"^[#!%*/\s]+",
-    r"^;\s+",
-    r"^",
-)
-# Words that say that a line speaks of columns, and names none.
-_ABOUT = re.compile(r"^(?:(?:x-?)?units?|axis|axes|columns?|data|label|scan)$", re.I)
-
-
-def _find_names(header: list[str], layout: _Layout, width: int) -> list[str]:
-    """Names of the columns: the last header line that names one that is known."""
-    if len(header) > 1:
-        both = _with_units(header[-1], header[-2], layout, width)
-        if both:
-            return both
-    for line in reversed(header):
-        for cells in _cut(line, layout.delimiter):
-            names = [cell.strip().strip("\"'").strip() for cell in cells]
-            while len(names) > width and not names[-1]:
-                names.pop()
-            if len(names) == width and _are_names(names):
-                return names
-    return []
-
-
-_UNIT_ONLY = re.compile(
-    r"[\s(\[]*(?:(?:°|deg\w*|m?rad\w*|nm|å|a|angstr\w*|1/\w+|nm\^?[({]?-1[)}]?|"
-    r"[aå]\^?[({]?-1[)}]?|counts?(?:/s)?|cps|cts|a\.?\s?u\.?|arb\.?\s?units?|s|"
-    r"[a-zå]+\s?⁻¹)?)[)\]\s]*",
-    re.IGNORECASE,
-)
-
-
-def _with_units(line: str, before: str, layout: _Layout, width: int) -> list[str]:
-    """Names of one line with the units of the next, where that holds nothing else."""
-    for units in _cut(line, layout.delimiter):
-        if len(units) != width or not all(_UNIT_ONLY.fullmatch(u) for u in units):
-            continue
-        if not any(unit.strip() for unit in units):
-            continue
-        for cells in _cut(before, layout.delimiter):
-            names = [cell.strip().strip("\"'").strip() for cell in cells]
-            if len(names) == width and _are_names(names):
-                pairs = zip(names, units, strict=True)
-                # A unit belongs to the axis; counts need none.
-                return [
-                    f"{n} ({u.strip(' ()[]')})"
-                    if u.strip() and not re.search(r"[(\[]", n)
-                    else n
-                    for n, u in pairs
-                ]
-    return []
-
-
-def _cut(line: str, delimiter: str | None) -> list[list[str]]:
-    """A line of a header, cut in each way that names may be; as the rows are, first."""
-    choices = []
-    for cut in dict.fromkeys((delimiter, ",", ";", "\t", None)):
-        for mark in _MARKS:
-            bare = re.sub(mark, "", line)
-            if cut is None:
-                choices += [re.split(r"\s{2,}|\t", bare.strip()), bare.split()]
-            else:
-                choices.append(next(csv.reader([bare], delimiter=cut), []))
-    return choices
-
-
-def _are_names(names: list[str]) -> bool:
-    """Whether cells are names of columns, one of which is known at least."""
-    if any(_is_number(name) for name in names) or not any(names[1:]):
-        return False
-    if _ABOUT.search(names[0].rstrip(":=")):
-        return False
-    if not all(re.search(r"[^\W\d]|°|√", name) for name in names[1:]):
-        return False
-    known = [read_quantity(name) for name in names]
-    if any(re.search(r"[:=]", name) for name in names):
-        return all(known)
-    if {name.lower() for name in names} <= _PLAIN_NAMES:
-        return False
-    # "Sample intensity" as a title of two words: the known one must be short.
-    return any(
-        quantity is not None and len(name.split()) <= 6
-        for quantity, name in zip(known, names, strict=True)
-    )
-
-
-def _choose(
-    names: list[str],
-    header: list[str],
-    width: int,
-    suffix: str,
-    name: str,
-    is_spec: bool = False,
-) -> tuple[_Column, _Column, int | None, str, tuple[str, ...]]:
-    """Columns of the axis, the intensity and σ (or None), who says so, warnings."""
-    if not names:
-        quantity, said = _find_axis(header)
-        counts = _Column(1, _find_transform(header), "the second column")
-        column = _Column(0, quantity, said.removeprefix("the line ").strip("'"))
-        if not said:
-            said = "assumed: columns without names, the first is 2θ by custom"
-        if width == 2 or suffix == ".xye":
-            return column, counts, 2 if width > 2 else None, said, ()
-        warning = (
-            f"There are {width} columns without names: the first is taken for the "
-            "angle, the second for the intensity."
-        )
-        return column, counts, None, said, (warning,)
-    known = [read_quantity(text) for text in names]
-    place = next(
-        (i for i, q in enumerate(known) if q is not None and q.kind == TWO_THETA), None
-    )
-    if place is None:
-        place = next(
-            (
-                i
-                for i, q in enumerate(known)
-                if q is not None and q.kind not in (INTENSITY, SIGMA, MONITOR)
-            ),
-            None,
-        )
-    said = "" if place is None else f"the column {names[place]!r}"
-    if place is None:
-        place = 0
-        # A line of the header may say what a column without a name is.
-        quantity, said = _find_axis(header)
-        if not said and names[0].lower() not in ("", "x"):
-            raise SourceError(
-                f"{name}: the columns are named {', '.join(names)[:80]}, none of them "
-                "an angle 2θ; name the column of angles 2theta"
-            )
-        said = said or "assumed: the first column is 2θ by custom"
-    else:
-        quantity = known[place] or Quantity(TWO_THETA, "degrees")
-    others = [i for i in range(min(width, len(names))) if i != place]
-    sigma = next((i for i in others if _is(known[i], SIGMA)), None)
-    second = [i for i in others if i > place + 1 and _is(known[i], TWO_THETA)]
-    if second and _is(known[place], TWO_THETA) and second[0] + 1 < width:
-        both = f"{names[place]!r} and {names[second[0]]!r}"
-        raise SourceError(
-            f"{name}: two columns of angles, {both[:80]}; give each scan a file of its "
-            "own"
-        )
-    counts_at = next((i for i in others if _is(known[i], INTENSITY)), None)
-    if counts_at is None:
-        free = [i for i in others if known[i] is None and names[i]]
-        free = [i for i in free if i > place] or free
-        if is_spec:
-            free = free[-1:]  # SPEC puts the detector last
-        if len(free) > 1:
-            shown = ", ".join(names[i] for i in free)[:80]
-            raise SourceError(
-                f"{name}: any of the columns {shown} may be the intensities; give the "
-                "angles and one of them"
-            )
-        counts_at = free[0] if free else None
-    if counts_at is None:
-        rest = [i for i in others if i != sigma]
-        counts_at = next((i for i in rest if i > place), rest[0] if rest else None)
-    if counts_at is None or max(place, counts_at) >= width:
-        raise SourceError(f"{name}: no column of intensities beside {names[place]!r}")
-    if sigma is None and suffix == ".xye" and width > 2:
-        sigma = 2
-    found = known[counts_at]
-    counts = _Column(
-        counts_at,
-        found if found is not None and found.kind == INTENSITY else Quantity(INTENSITY),
-        names[counts_at],
-    )
-    return _Column(place, quantity, names[place]), counts, sigma, said, ()
-
-
-def _is(quantity: Quantity | None, kind: str) -> bool:
-    return quantity is not None and quantity.kind == kind
-
-
-def _find_axis(header: list[str]) -> tuple[Quantity, str]:
-    """What a line of the header says of the axis, and the line; 2θ if none does."""
-    for line in header:
-        match = _AXIS_LINE.match(line)
-        found = read_quantity(match[1]) if match else None
-        bare = line.lstrip("#!;%*/ ").strip()
-        if found is None and _AXIS_ALONE.fullmatch(bare):
-            found = read_quantity(bare)
-        if found is not None and found.kind not in (INTENSITY, SIGMA, MONITOR):
-            return found, f"the line {line.strip()[:80]!r}"
-    return Quantity(TWO_THETA, "degrees"), ""
-
-
-def _find_transform(header: list[str]) -> Quantity:
-    """Whether a line of its own says that intensities are logarithms or roots."""
-    for line in header:
-        bare = line.lstrip("#!;%*/ ").strip()
-        found = read_quantity(bare) if len(bare.split()) <= 3 else None
-        if found is not None and found.kind == INTENSITY and found.transform:
-            return found
-    return Quantity(INTENSITY)
 
 
 def _as_table(rows: list[list[str]], line_numbers: list[int], name: str) -> np.ndarray:

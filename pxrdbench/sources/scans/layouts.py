@@ -179,7 +179,7 @@ def _read_asc(text: str, name: str) -> tuple[MeasuredPattern, ...]:
             rows.append(line)
     close()
     axis = keys.get("SCAN_AXIS", "2theta/theta")
-    if not re.match(r"2?\s*theta|2th", axis, re.IGNORECASE):
+    if not re.match(r"2\s*th|two\s*th|th(eta)?\s*[-/_]\s*2", axis, re.IGNORECASE):
         raise SourceError(f"{name}: a scan over {axis!r}; only scans over 2θ are read")
     if not scans:
         raise SourceError(f"{name}: no counts in this Rigaku file")

@@ -31,7 +31,8 @@ class Quantity:
         kind: ``2theta``, ``theta``, ``Q``, ``d``, ``s``, ``intensity``, ``sigma`` …
         unit: ``degrees``, ``radians``, ``1/Å``, ``1/nm``, ``Å``, ``nm``, ``mm`` …;
             "" if it does not say.
-        transform: ``log10``, ``ln``, ``log`` or ``sqrt`` of an intensity, else "".
+        transform: ``log10``, ``ln``, ``log``, ``sqrt`` or ``power`` of an intensity,
+            else "".
     """
 
     kind: str
@@ -45,10 +46,23 @@ _SUPERSCRIPTS = str.maketrans({"⁻": "-", "¹": "1", "−": "-", "–": "-", "�
 
 _TWO_THETA = re.compile(
     r"(?:^|[^a-z0-9])(?:2|two|zwei|ii)[\s_*-]*(?:theta|th|t)(?![a-z])|^t?tth(?![a-z])|"
+    r"^th(?:eta)?[\s_/-]*2[\s_-]*th|^(?:2\s*theta\s*)?winkel|"
     r"ttheta|[^a-z]tth(?![a-z])|^2th|2\s*theta|°\s*2|twotheta|2-?theta|"
     r"^pos\.?\s*[\[(]|^angle|scattering angle|diffraction angle|bragg angle.*2"
 )
-_THETA = re.compile(r"^(?:theta|th|bragg[\s_-]*angle)(?![a-z])")
+_THETA = re.compile(r"^(?:theta|th|bragg[\s_-]*angle)(?![a-z0-9])")
+# sin²θ, cos θ, 1/d², Q²: no reader is sure what to do with them.
+_FUNCTION = re.compile(
+    r"^(?:sin|cos|tan)(?![a-z]*\s*\(?\s*theta\s*\)?\s*/\s*lambda)|"
+    r"(?:\^|\*\*)\s*[({]?-?2(?!\d)|²|squared"
+)
+# A unit alone is that of Q or of s, which differ by 2π.
+_INVERSE_ALONE = re.compile(
+    r"[x\s(\[]*(?:1\s*/\s*(?:å|a|nm|angstr\w*)|"
+    r"(?:å|a|nm|angstr\w*)\s*\^?\s*[({]?\s*-\s*1[)}]?)[\s)\]]*"
+)
+_LENGTH_ALONE = re.compile(r"[x\s(\[]*(?:å|nm|angstr\w*)[\s)\]]*")
+_DEGREES_ALONE = re.compile(r"[x\s(\[]*(?:deg(?:rees?)?|°)[.\s)\]]*")
 _Q = re.compile(
     r"^q(?![a-z])(?!-?\d)|^q[\s_]*\(|scattering[\s_-]*vector|momentum[\s_-]*transfer|"
     r"wave[\s_-]*vector|^4\s*\*?\s*pi|\bqa\b|^qnm$"
@@ -56,7 +70,7 @@ _Q = re.compile(
 _D = re.compile(r"^d[\s_]*(?:$|[(\[,]|space|val|hkl|in\b)|^d[\s_-]*spac|interplanar|"
                 r"^d_(?:a|nm|å)|lattice[\s_-]*spacing|netzebenen")  # fmt: skip
 _HALF_S = re.compile(r"^(?:sin|stol)[\s(]*(?:theta)?\)?\s*/\s*lambda|^stol|^sthol")
-_S = re.compile(r"^s[\s_]*(?:$|[(\[=])|2\s*\*?\s*sin|^1\s*/\s*d(?![a-z])|^d\*")
+_S = re.compile(r"^s[\s_]*(?:$|[(\[=])|2\s*\*?\s*sin|^1\s*/\s*d(?![a-z])|^d\*(?!\*)")
 _RADIUS = re.compile(r"^r(?:adi(?:us|al))?(?![a-z])|radial|^distance|pixel")
 _NO_ANGLE = re.compile(
     r"^(?:time|energy|e_?\(|wavelength|lambda|channel|tof|temperature|frequency|"
@@ -64,7 +78,8 @@ _NO_ANGLE = re.compile(
     r"time[\s_-]*of[\s_-]*flight"
 )
 _INTENSITY = re.compile(
-    r"int|count|cps|^y(?![a-z])|^i(?![a-z])|i[\s_]*\(|obs|signal|z(?:ae|ä|a)hl|impuls|"
+    r"int|count|cps|\bcts|^y(?![a-z])|^i(?![a-z])|i[\s_]*\(|obs(?!or)|signal|"
+    r"z(?:ae|ä|a)hl|impuls|"
     r"ordinate|psd|height|yield|^lps|detector"
 )
 _TRANSFORMS = re.compile(r"log[\s_]*10|l[gn]|log|sqrt|square[\s_-]*root( of)?|√|\^.*")
@@ -94,14 +109,18 @@ def read_quantity(name: str) -> Quantity | None:
     if not text or len(text) > 60:
         return None
     transform = _transform(text)
+    if not transform and _INTENSITY.search(text) and re.search(r"\^|²|\*\*", text):
+        return Quantity(INTENSITY, "", "power")
     if transform:
         # What stands within "log( … )": I, counts, y.
         bare = _TRANSFORMS.sub(" ", text)
         bare = re.sub(r"[()\[\]_]", " ", bare).strip()
-        is_counts = _INTENSITY.search(text) or _INTENSITY.search(bare)
+        is_counts = _INTENSITY.search(text) or _INTENSITY.search(bare) or text == "db"
         return Quantity(INTENSITY, "", transform) if is_counts else None
     if _MONITOR.search(text):
         return Quantity(MONITOR)
+    if _FUNCTION.search(text) and not _INVERSE_ALONE.fullmatch(text):
+        return Quantity("function of an angle or a distance")
     if _TWO_THETA.search(text):
         return Quantity(TWO_THETA, _angle_unit(text))
     if _HALF_S.search(text):
@@ -118,8 +137,12 @@ def read_quantity(name: str) -> Quantity | None:
         return Quantity(text.split("(")[0].strip(), _length_unit(text))
     if _RADIUS.search(text):
         return Quantity("radius", _length_unit(text))
-    if re.fullmatch(r"[(\[]?(?:deg(?:rees?)?|°)[.)\]]?", text):
+    if _DEGREES_ALONE.fullmatch(text):
         return Quantity(TWO_THETA, "degrees")
+    if _INVERSE_ALONE.fullmatch(text):
+        return Quantity("inverse length", _inverse_unit(text))
+    if _LENGTH_ALONE.fullmatch(text):
+        return Quantity("length", _length_unit(text))
     if _SIGMA.search(text):
         return Quantity(SIGMA)
     if _INTENSITY.search(text):
@@ -135,8 +158,8 @@ def is_of_peaks(names: list[str]) -> bool:
 def _transform(text: str) -> str:
     for pattern, transform in (
         (r"\blog[\s_]*10|\blg\b|^log_?10|^lg[\s_(]", "log10"),
-        (r"\bln\b|^ln[\s_(]", "ln"),
-        (r"\blog\b|^log[\s_(]|_log\b", "log"),
+        (r"\bln\b|^ln[\s_(]|^ln(?=i\b|int|y\b|counts)", "ln"),
+        (r"\blog\b|^log[\s_(]|_log\b|^log(?=i\b|int|y\b|counts)|\bdb\b", "log"),
         (r"sqrt|square[\s_-]*root|√|\^\s*\(?(?:0?\.5|1/2)\)?$", "sqrt"),
     ):
         if re.search(pattern, text):
@@ -251,6 +274,11 @@ def undo_transform(
         raise SourceError(
             f"{name}: the column {column[:60]!r} is a logarithm of unknown base; give "
             "the intensities themselves"
+        )
+    if transform == "power":
+        raise SourceError(
+            f"{name}: the column {column[:60]!r} is a power or a product; give the "
+            "intensities themselves"
         )
     with np.errstate(over="ignore"):
         if transform == "log10":

@@ -64,6 +64,8 @@ _REFUSED = (
     (b"RAW_1.0", "Stoe RAW", "WinXPOW exports it as .xy (Raw Data > Export)"),
     (b"RAW2", "Bruker RAW 2", "Bruker's XCH or FILEEXCHANGE converts it to .uxd"),
     (b"RAW ", "Siemens RAW 1", "Bruker's XCH or FILEEXCHANGE converts it to .uxd"),
+    (b"V3RD", "Philips RD", "X'Pert HighScore exports it as .xy or .xrdml"),
+    (b"V5RD", "Philips RD", "X'Pert HighScore exports it as .xy or .xrdml"),
     (b"%PDF", "a PDF", "export the scan as .xy"),
     (b"\x89PNG", "a picture", "export the scan as .xy"),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Office file", "save it as .csv"),

@@ -18,7 +18,7 @@ _UNIT = r"(?:nm|pm|å|angstroms?|ang|a|m|nanomet\w*|met(?:er|re)s?|kev|ev)(?![a-
 _WAVELENGTH = re.compile(
     rf"(?:wave[\s_-]*length|lambda|λ|wl)(?:[\s_-]*used|[\s_-]*mean)?\s*[\"']?\s*"
     rf"(?:[\s(\[,_]*(?P<before>{_UNIT})[)\]\"']*)?\s*[:=,\s]?\s*[\"']?\s*"
-    rf"(?P<number>{_NUMBER})\s*[\"'(\[]*\s*(?P<behind>{_UNIT})?",
+    rf"(?P<number>{_NUMBER})(?![\d.]*\s*[:=])\s*[\"'(\[]*\s*(?P<behind>{_UNIT})?",
     re.IGNORECASE,
 )
 _ENERGY = re.compile(
@@ -72,7 +72,9 @@ def find_stated_radiation(lines: Sequence[str]) -> tuple[Radiation | None, str]:
             continue
         wavelength = _in_angstrom(match)
         if wavelength is not None:
-            return find_radiation(wavelength), line.strip()[:120]
+            second = _second_line(wavelength, line[match.end() :])
+            return second or find_radiation(wavelength), line.strip()[:120]
+        is_unclear = True
     if not is_unclear:
         for line in header:
             match = _ENERGY.search(line)
@@ -94,6 +96,17 @@ def find_stated_radiation(lines: Sequence[str]) -> tuple[Radiation | None, str]:
     return None, ""
 
 
+def _second_line(first: float, rest: str) -> Radiation | None:
+    """Kα1 and Kα2 if the rest of the line of a wavelength names the second."""
+    numbers = [_float(text) for text in re.findall(_NUMBER, rest)]
+    for place, value in enumerate(numbers):
+        # Kα2 is longer than Kα1 by 0.2 % (Co, Cr) to 0.8 % (Ag).
+        if 1.0015 < value / first < 1.01:
+            ratio = next((n for n in numbers[place + 1 :] if 0.2 < n <= 1.0), 0.5)
+            return make_doublet(first, value, ratio)
+    return None
+
+
 def _doublet(lines: Sequence[str]) -> tuple[Radiation | None, str]:
     """Kα1, Kα2 and their ratio, each on a line of its own."""
     values: dict[str, float] = {}
@@ -108,11 +121,9 @@ def _doublet(lines: Sequence[str]) -> tuple[Radiation | None, str]:
         tube = _ANODE.search(line)
         if tube is not None:
             anode = anode or tube[1].title()
-        indexed = _INDEXED.search(line)
+        indexed = {match["which"]: match for match in _INDEXED.finditer(line)}
         for key, pattern in (("1", _FIRST), ("2", _SECOND)):
-            match = pattern.search(line)
-            if indexed is not None and indexed["which"] == key:
-                match = indexed
+            match = indexed.get(key) or pattern.search(line)
             if match is None:
                 continue
             unit = (match["behind"] or "").lower()
@@ -138,6 +149,8 @@ def _scaled(value: float, unit: str) -> float | None:
     unit = unit.strip()
     if unit.startswith(("kev", "ev")):
         return None
+    if not unit and _is_in_nm(value):
+        return None  # 0.15406 is copper's in nm, or that of 80 keV in Å
     if unit.startswith(("nm", "nano")):
         value *= 10.0
     elif unit.startswith("pm"):
@@ -146,6 +159,15 @@ def _scaled(value: float, unit: str) -> float | None:
         value *= 1e10
     value = float(f"{value:.12g}")
     return value if 0.1 <= value <= 25.0 else None
+
+
+def _is_in_nm(value: float) -> bool:
+    """Whether ten times as much is the line of a tube."""
+    return any(
+        abs(10.0 * value / wavelength - 1.0) < 5e-4
+        for name, lines in NAMED_LINES.items()
+        for wavelength in (*(w for w, _ in lines), Radiation(lines, name).wavelength)
+    )
 
 
 def _of_energy(energy: float, unit: str) -> Radiation | None:

@@ -63,6 +63,9 @@ def _make_ras(
     axis = header.get("MEAS_SCAN_AXIS_X_INTERNAL", "TwoThetaTheta")
     if not axis.lower().startswith("twotheta"):
         raise SourceError(f"{name}: a scan over {axis!r}; only scans over 2θ are read")
+    unit = header.get("MEAS_SCAN_UNIT_X", "deg")
+    if not re.match(r"deg|°|$", unit, re.IGNORECASE):
+        raise SourceError(f"{name}: angles in {unit!r}; only degrees are read")
     table = _as_table(rows, name)
     # The third column is the factor of the attenuator at that point.
     factor = table[:, 2] if table.shape[1] > 2 else 1.0
@@ -238,6 +241,7 @@ def _make_bank(
         if table.shape[1] < len(kind) - 1:
             raise SourceError(f"{name}: fewer columns than kind {kind} has")
         sigma = table[:, 2] if kind == "FXYE" else None
+        _refuse_degrees(table[:, 0], name)
         return make_pattern(table[:, 0] / 100, table[:, 1], None, sigma, name)
     cells = [
         line[column : column + 8]
@@ -252,8 +256,19 @@ def _make_bank(
         values, sigma = _floats([cell[2:] for cell in cells], name)[:count], None
     if len(values) < count:
         raise SourceError(f"{name}: {len(values)} intensities of {count} announced")
-    angles = (start + step * np.arange(count)) / 100.0
-    return make_pattern(angles, values, None, sigma, name)
+    angles = start + step * np.arange(count)
+    _refuse_degrees(angles, name)
+    return make_pattern(angles / 100.0, values, None, sigma, name)
+
+
+def _refuse_degrees(angles: np.ndarray, name: str) -> None:
+    """Refuse angles that end below 3.2 degrees, in hundredths of a degree."""
+    if angles.max() < 320.0:
+        raise SourceError(
+            f"{name}: angles of GSAS are in hundredths of a degree, and these run from "
+            f"{angles.min():g} to {angles.max():g}; multiply them by 100 if they are "
+            "degrees"
+        )
 
 
 def _floats(texts: list[str], name: str) -> np.ndarray:
