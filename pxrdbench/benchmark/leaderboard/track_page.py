@@ -26,9 +26,13 @@ _METRICS = {
     "top_1": "Top-1",
     "top_5": "Top-5",
     "top_10": "Top-10",
+    "type_balanced_accuracy": "By type",
     "macro_accuracy": "Macro",
     "crystal_system_accuracy": "Crystal system",
 }
+# Not of an evaluation, but of the board: types that no other part holds.
+_NEW = {"new_types": "New types"}
+_CALIBRATION = {"ece": "ECE"}
 _BUDGET = {"patterns_seen": "Patterns seen", "hours": "Hours"}
 _UNKNOWN = '<span class="muted">–</span>'
 
@@ -68,7 +72,7 @@ def render_index(boards: Sequence["Leaderboard"], reported: Mapping[str, Any]) -
 def render_track_page(board: "Leaderboard", reported: Mapping[str, Any]) -> str:
     """Give the table of one track."""
     rows = "".join(
-        _table_row(row, standing)
+        _table_row(row, standing, board)
         for row, standing in zip(board.rows, board.standings, strict=True)
     )
     head = "".join(
@@ -98,6 +102,8 @@ def _columns() -> dict[str, str]:
         "rank": "Rank",
         "title": "Model",
         **_METRICS,
+        **_NEW,
+        **_CALIBRATION,
         **_BUDGET,
         "saw": "Training saw",
         "date": "Date",
@@ -134,8 +140,23 @@ def _legend(board: "Leaderboard") -> str:
         "these places it is: rows tie unless the 95 % interval of their difference, "
         "crystal by crystal over resampled structure types, leaves out zero; each pair "
         "is judged by itself. Bars show the interval, the thin mark the guess by class "
-        "frequency. Uncovered groups count as wrong."
+        "frequency. Uncovered groups count as wrong. By type: mean over structure "
+        "types, each once; macro: mean over space groups. ECE: how far stated "
+        "probabilities are off, in points, on covered groups."
     )
+    if board.new_types:
+        text += (
+            f" New types: top-1 on the {board.new_crystals:,} crystals of structure "
+            "types that occur in no other part of this track and in no part that "
+            "shipped models learnt from or were chosen by."
+        )
+    if any(board.seed_half_widths.values()):
+        widest = max(board.seed_half_widths.values())
+        text += (
+            " A row is one run. What another seed would change is in the ranks (up to "
+            f"±{percent(widest)} points of top-1, as measured on runs of the row's "
+            "model, or the largest measured where it was not), not in the bars."
+        )
     known = {
         item.name: item for row in board.rows for item in row.evaluation.references
     }
@@ -155,14 +176,17 @@ def _legend(board: "Leaderboard") -> str:
     return text
 
 
-def _table_row(row: Submission, standing: Standing) -> str:
+def _table_row(row: Submission, standing: Standing, board: "Leaderboard") -> str:
     metadata, values = row.metadata, row.evaluation.metrics
+    new, calibration = board.new_types.get(row.name), values.get("ece")
     hours = metadata["compute"]["hours"]
     seen = metadata["patterns_seen"]
     sort_keys = {
         "rank": standing.best + standing.worst / 1000,
         "title": str(metadata["title"]).lower(),
         **{name: values[name].value for name in _METRICS},
+        "new_types": "" if new is None else new.value,
+        "ece": "" if calibration is None else calibration.value,
         "patterns_seen": "" if seen is None else seen,
         "hours": "" if hours is None else hours,
         "saw": _saw(metadata),
@@ -181,6 +205,11 @@ def _table_row(row: Submission, standing: Standing) -> str:
         *(
             _cell(label, _bar(values[name], _guess(row, name)), "score")
             for name, label in _METRICS.items()
+        ),
+        _cell(_NEW["new_types"], _UNKNOWN if new is None else _bar(new, None), "score"),
+        _cell(
+            _CALIBRATION["ece"],
+            _UNKNOWN if calibration is None else percent(calibration.value),
         ),
         _cell(_BUDGET["patterns_seen"], _UNKNOWN if seen is None else _short(seen)),
         _cell(_BUDGET["hours"], _UNKNOWN if hours is None else f"{hours:g}"),
