@@ -30,8 +30,8 @@ def rows_section() -> str:
         "(`pxrdbench leaderboard` shows them), `leaderboards/make_rows.py` runs them. "
         "One seed a row; ranks such as 2–3 are ties, with what another seed would "
         "change in them (docs/submit.md). `new types`: top-1 on types that no other "
-        "part holds (docs/metrics.md). Rows marked * keep their predictions in "
-        "`leaderboards/`, so "
+        "part holds (docs/metrics.md); a row without a rank has learnt from crystals "
+        "of the asked part. Rows marked * keep their predictions beside them, so "
         "that anyone can score them again; of the others the row has the digest. "
         "Rows marked † keep a checkpoint in `leaderboards/checkpoints/`. Hours are of "
         "processor time. Intervals: 95 %, over structure types. The rows of parkCNN "
@@ -79,7 +79,7 @@ def _table(track: str, told: str) -> str:
             _learnt(about),
             _rank(board, about["name"]),
             _cell(metrics["top_1"]),
-            _cell(asdict(board.new_types[about["name"]])),
+            _new_types(board, about["name"]),
             *(_cell(metrics[name]) for name in _HEADLINE),
             f"{100 * metrics['ece']['value']:.1f}" if "ece" in metrics else "–",
             f"{about['patterns_seen']:,}",
@@ -95,6 +95,12 @@ def _rank(board: Leaderboard, name: str) -> str:
     if found is None:
         return "–"
     return f"{found.best}" + (f"–{found.worst}" if found.worst > found.best else "")
+
+
+def _new_types(board: Leaderboard, name: str) -> str:
+    """Top-1 on types of no other part; not of rows of other versions."""
+    found = board.new_types.get(name)
+    return "–" if found is None else _cell(asdict(found))
 
 
 def _fall() -> str:

@@ -96,7 +96,9 @@ def load_leaderboard(
     maintained = load_maintained(Path(folder))
     spreads = load_seed_spreads(Path(folder))
     paths = sorted(Path(folder).joinpath(loaded.name.replace("/", "-")).glob("*.json"))
-    kinds: dict[str, list[Submission]] = {"ranked": [], "other": [], "unscored": []}
+    kinds: dict[str, list[Submission]] = {
+        kind: [] for kind in ("ranked", "seen", "other", "unscored")
+    }
     faults = []
     for path in paths:
         try:
@@ -115,7 +117,7 @@ def load_leaderboard(
         ],
         bootstrap,
     )
-    everyone = [*ranked, *kinds["unscored"]]
+    everyone = [*ranked, *kinds["seen"], *kinds["unscored"]]
     new = find_new_types(loaded)
     by_name = {row.name: row for row in ranked}
     return Leaderboard(
@@ -126,10 +128,10 @@ def load_leaderboard(
         crystals=len(loaded),
         rows=tuple(by_name[standing.name] for standing in standings),
         standings=tuple(standings),
-        unranked=tuple(kinds["other"]),
+        unranked=(*kinds["seen"], *kinds["other"]),
         unscored=tuple(kinds["unscored"]),
         refused=tuple(faults),
-        same=_find_same(everyone),
+        same=_find_same([*ranked, *kinds["unscored"]]),
         new_types={} if new is None else _score_where(everyone, new, bootstrap),
         new_crystals=0 if new is None else int(new.sum()),
         seed_half_widths=widths,
@@ -137,14 +139,16 @@ def load_leaderboard(
 
 
 def _judge(path: Path, track: Part, maintained: Maintained) -> tuple[Submission, str]:
-    """Read one row; say whether it is ranked, of another version, or unscored."""
+    """Read one row; say whether it is ranked, and why not."""
     row = read_submission(path)
-    if not _is_current(row, track) or has_seen_part(row):
+    if not _is_current(row, track):
         return _with_tier(row, TIERS[-1]), "other"
     row = check_submission(path, track=track)  # with its predictions, if beside it
     tier = maintained.tier(path, read_strict_json(path))
     if tier is None and predictions_path_of(path).is_file():
         tier = TIERS[1]
+    if has_seen_part(row):
+        return _with_tier(row, tier or TIERS[-1]), "seen"
     if tier is None:
         return _with_tier(row, TIERS[-1]), "unscored"
     return _with_tier(row, tier), "ranked"

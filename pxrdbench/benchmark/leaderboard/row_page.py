@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pxrdbench.benchmark.leaderboard.board import has_seen_part
 from pxrdbench.benchmark.leaderboard.parts import (
     badges,
     class_order,
@@ -38,6 +39,8 @@ def render_row_page(row: Submission, board: "Leaderboard") -> str:
     metadata, evaluation = row.metadata, row.evaluation
     standing = next((s for s in board.standings if s.name == row.name), None)
     place = "Not ranked: of another version."
+    if has_seen_part(row):
+        place = "Not ranked: it has learnt from crystals that are asked about here."
     if any(other.name == row.name for other in board.unscored):
         place = "Not ranked: only its authors have scored it."
     if standing is not None:

@@ -22,16 +22,15 @@ from pxrdbench.benchmark.scoring.intervals import Estimate
 if TYPE_CHECKING:  # it renders with this module
     from pxrdbench.benchmark.leaderboard.board import Leaderboard
 
-_METRICS = {
+_NEW = "new_types"  # of the board, not of an evaluation
+_SCORES = {
     "top_1": "Top-1",
-    "top_5": "Top-5",
-    "top_10": "Top-10",
+    _NEW: "New types",
     "type_balanced_accuracy": "By type",
     "macro_accuracy": "Macro",
+    "top_5": "Top-5",
     "crystal_system_accuracy": "Crystal system",
 }
-# Not of an evaluation, but of the board: types that no other part holds.
-_NEW = {"new_types": "New types"}
 _CALIBRATION = {"ece": "ECE"}
 _BUDGET = {"patterns_seen": "Patterns seen", "hours": "Hours"}
 _UNKNOWN = '<span class="muted">–</span>'
@@ -101,8 +100,7 @@ def _columns() -> dict[str, str]:
     return {
         "rank": "Rank",
         "title": "Model",
-        **_METRICS,
-        **_NEW,
+        **_SCORES,
         **_CALIBRATION,
         **_BUDGET,
         "saw": "Training saw",
@@ -177,15 +175,17 @@ def _legend(board: "Leaderboard") -> str:
 
 
 def _table_row(row: Submission, standing: Standing, board: "Leaderboard") -> str:
-    metadata, values = row.metadata, row.evaluation.metrics
-    new, calibration = board.new_types.get(row.name), values.get("ece")
+    metadata = row.metadata
+    values = {**row.evaluation.metrics}
+    if row.name in board.new_types:
+        values[_NEW] = board.new_types[row.name]
+    calibration = values.get("ece")
     hours = metadata["compute"]["hours"]
     seen = metadata["patterns_seen"]
     sort_keys = {
         "rank": standing.best + standing.worst / 1000,
         "title": str(metadata["title"]).lower(),
-        **{name: values[name].value for name in _METRICS},
-        "new_types": "" if new is None else new.value,
+        **{name: values[name].value if name in values else "" for name in _SCORES},
         "ece": "" if calibration is None else calibration.value,
         "patterns_seen": "" if seen is None else seen,
         "hours": "" if hours is None else hours,
@@ -203,10 +203,13 @@ def _table_row(row: Submission, standing: Standing, board: "Leaderboard") -> str
         f"{escape(metadata['title'])}</a> {badges(metadata)}"
         f'<span class="note">{escape(names)}</span></th>',
         *(
-            _cell(label, _bar(values[name], _guess(row, name)), "score")
-            for name, label in _METRICS.items()
+            _cell(
+                label,
+                _bar(values[name], _guess(row, name)) if name in values else _UNKNOWN,
+                "score",
+            )
+            for name, label in _SCORES.items()
         ),
-        _cell(_NEW["new_types"], _UNKNOWN if new is None else _bar(new, None), "score"),
         _cell(
             _CALIBRATION["ece"],
             _UNKNOWN if calibration is None else percent(calibration.value),
@@ -242,7 +245,7 @@ def _rank_text(standing: Standing) -> str:
 
 def _short(number: int) -> str:
     """Write a number of patterns so that a column of them stays narrow."""
-    return f"{number:,}" if number < 10_000_000 else f"{number / 1e6:,.0f} M"
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.3g} M"
 
 
 def _saw(metadata: Mapping[str, Any]) -> str:

@@ -313,6 +313,17 @@ def test_a_seed_and_new_types_are_on_the_pages(folder, tmp_path):
     )
 
 
+def test_what_has_seen_the_part_is_shown_with_new_types_but_not_ranked(tmp_path):
+    board = load_leaderboard(ROOT / "leaderboards", "open/random")
+    assert "crystallographer" in {row.name for row in board.unranked}
+    assert "crystallographer" not in {row.name for row in board.rows}
+    # Crystals of new types cannot have been learnt from, so this number counts.
+    assert board.new_types["crystallographer"].low > 0.4
+    render_leaderboards(ROOT / "leaderboards", tmp_path, tracks=["open/random"])
+    page = (tmp_path / "open-random" / "crystallographer.html").read_text()
+    assert "it has learnt from crystals that are asked about" in page
+
+
 def test_ties_of_a_thousand_rows_are_not_all_named():
     names = tuple(f"row-{i}" for i in range(1000))
     text = _list_ties(names)
