@@ -1,8 +1,11 @@
 """The part of docs/results.md that shows the rows of the leaderboards."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from pxrdbench.benchmark.leaderboard.board import Leaderboard, load_leaderboard
 
 ROWS = Path(__file__).parent.parent / "leaderboards"
 _TRACKS = (
@@ -11,6 +14,7 @@ _TRACKS = (
     ("open/chronological", "crystals of 2013; real ones to learn from until 2011"),
     ("aflow/prototypes", "288 famous structures"),
 )
+_HEADLINE = ("type_balanced_accuracy", "macro_accuracy", "top_5", "top_10")
 _REFERENCES = {
     "extinction_group": "perfect knowledge of the absences, then guessing by frequency",
     "extinction_and_laue": "the same with the Laue class known too",
@@ -24,7 +28,10 @@ def rows_section() -> str:
         "## Rows",
         "From `leaderboards/`; the commands beside each row rebuild it "
         "(`pxrdbench leaderboard` shows them), `leaderboards/make_rows.py` runs them. "
-        "One seed a row. Rows marked * keep their predictions in `leaderboards/`, so "
+        "One seed a row; ranks such as 2–3 are ties, with what another seed would "
+        "change in them (docs/submit.md). `new types`: top-1 on types that no other "
+        "part holds (docs/metrics.md); a row without a rank has learnt from crystals "
+        "of the asked part. Rows marked * keep their predictions beside them, so "
         "that anyone can score them again; of the others the row has the digest. "
         "Rows marked † keep a checkpoint in `leaderboards/checkpoints/`. Hours are of "
         "processor time. Intervals: 95 %, over structure types. The rows of parkCNN "
@@ -51,12 +58,15 @@ def load_rows(track: str) -> list[dict[str, Any]]:
 
 def _table(track: str, told: str) -> str:
     rows = load_rows(track)
+    board = load_leaderboard(ROWS, track)
     crystals = rows[0]["evaluation"]["counts"]["crystals"]
     lines = [
         f"### `{track}`\n",
         f"{told[0].upper()}{told[1:]}; {crystals:,} crystals.\n",
-        "| row | learnt from | top-1 % | top-5 % | top-10 % | patterns seen | hours |",
-        "|---|---|---|---|---|---|---|",
+        f"Of a type that no other part holds: {board.new_crystals:,} crystals.\n",
+        "| row | learnt from | rank | top-1 % | new types % | mean of types % | mean "
+        "of groups % | top-5 % | top-10 % | ECE | patterns seen | hours |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         about = row["metadata"]
@@ -67,12 +77,30 @@ def _table(track: str, told: str) -> str:
         cells = [
             about["title"] + marks,
             _learnt(about),
-            *(_cell(metrics[name]) for name in ("top_1", "top_5", "top_10")),
+            _rank(board, about["name"]),
+            _cell(metrics["top_1"]),
+            _new_types(board, about["name"]),
+            *(_cell(metrics[name]) for name in _HEADLINE),
+            f"{100 * metrics['ece']['value']:.1f}" if "ece" in metrics else "–",
             f"{about['patterns_seen']:,}",
             f"{about['compute']['hours']:g}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _rank(board: Leaderboard, name: str) -> str:
+    """Where a row stands, with its ties."""
+    found = next((s for s in board.standings if s.name == name), None)
+    if found is None:
+        return "–"
+    return f"{found.best}" + (f"–{found.worst}" if found.worst > found.best else "")
+
+
+def _new_types(board: Leaderboard, name: str) -> str:
+    """Top-1 on types of no other part; not of rows of other versions."""
+    found = board.new_types.get(name)
+    return "–" if found is None else _cell(asdict(found))
 
 
 def _fall() -> str:
@@ -139,6 +167,8 @@ def _measured() -> str:
 def _learnt(about: dict[str, Any]) -> str:
     if about["kind"] == "baseline":
         return "frequencies"
+    if about["patterns_seen"] == 0:
+        return "no pattern"
     sources = " ".join(about["training_data"]["sources"])
     return "synthetic" if "open-v0" in sources else "real"
 

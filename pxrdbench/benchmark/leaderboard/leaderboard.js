@@ -7,7 +7,7 @@ const body = byId("rows");
 const rows = Array.from(body.rows);
 const form = byId("controls");
 const texts = new Set(["title", "saw", "date"]);
-const rising = new Set(["rank", "title", "patterns_seen", "hours", "saw"]);
+const rising = new Set(["rank", "title", "ece", "patterns_seen", "hours", "saw"]);
 const fields = ["search", "tier", "hours", "patterns", "baselines", "unseen"];
 let direction = "ascending";
 

@@ -8,13 +8,15 @@ References:
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float64
 
 from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap, Estimate
 from pxrdbench.benchmark.scoring.metrics import mean_score
+
+# Intervals are written with six decimals: what is smaller is no difference.
+_LEAST_GAIN = 5e-7
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +27,14 @@ class Contestant:
         name: Of the row.
         estimate: Its score.
         correct: Of each crystal, where published.
+        seed_half_width: Half width of the 95 % interval that another training seed
+            alone would give; 0 where nothing is drawn by chance.
     """
 
     name: str
     estimate: Estimate
     correct: Bool[np.ndarray, " crystals"] | None
+    seed_half_width: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,13 @@ def rank_rows(
 
     Two rows differ where the 95 % interval of their paired difference, from
     resampled clusters of crystals, does not hold zero. Where one of them has no
-    outcomes by crystal, their own intervals must not overlap. Each pair is judged at
-    95 % by itself: among n rows all alike, a few of the n(n-1)/2 pairs will differ.
+    outcomes by crystal, their own intervals must not overlap. What another seed would
+    do to either row widens the interval: half widths add squared, as independent ones
+    do. Each pair is judged at 95 % by itself: among n rows all alike, a few of the
+    n(n-1)/2 pairs will differ.
+
+    A row is resampled once; a difference of two rows is, in each resample, the
+    difference of their scores there, so that n rows cost n resamplings.
 
     Args:
         rows: The rows, in any order.
@@ -68,12 +78,23 @@ def rank_rows(
     """
     ordered = sorted(rows, key=lambda row: (-row.estimate.value, row.name))
     n = len(ordered)
-    is_better = np.zeros((n, n), bool)
-    is_paired = np.ones((n, n), bool)
-    for i, j in combinations(range(n), 2):  # i scores at least as high as j
-        differs, by_crystal = _differ(ordered[i], ordered[j], bootstrap)
-        is_better[i, j] = differs
-        is_paired[i, j] = is_paired[j, i] = by_crystal
+    has_crystals = np.array(
+        [bootstrap is not None and row.correct is not None for row in ordered], bool
+    )
+    is_paired = has_crystals[:, None] & has_crystals[None]
+    np.fill_diagonal(is_paired, True)
+    seeds = np.array([row.seed_half_width for row in ordered])
+    value, low, high = (
+        np.array([[r.estimate.value, r.estimate.low, r.estimate.high] for r in ordered])
+        .reshape(n, 3)
+        .T
+    )
+    # By themselves, whatever their crystals: own intervals, wider by the seed.
+    low = low - (np.hypot(value - low, seeds) - (value - low))
+    high = high + (np.hypot(high - value, seeds) - (high - value))
+    is_better = np.triu(low[:, None] > high[None], 1)
+    if bootstrap is not None:
+        _compare_paired(ordered, bootstrap, seeds, is_better)
     return [
         Standing(
             name=row.name,
@@ -90,12 +111,26 @@ def rank_rows(
     ]
 
 
-def _differ(
-    upper: Contestant, lower: Contestant, bootstrap: ClusterBootstrap | None
-) -> tuple[bool, bool]:
-    """Tell whether the upper row is better, and whether crystals were compared."""
-    if bootstrap is None or upper.correct is None or lower.correct is None:
-        return upper.estimate.low > lower.estimate.high, False
-    gain = upper.correct.astype(np.float64) - lower.correct
-    difference = bootstrap.estimate(mean_score(gain, lowest=-1.0))
-    return difference is not None and difference.low > 0.0, True
+def _compare_paired(
+    ordered: Sequence[Contestant],
+    bootstrap: ClusterBootstrap,
+    seeds: Float64[np.ndarray, " rows"],
+    is_better: Bool[np.ndarray, "rows rows"],
+) -> None:
+    """Judge the pairs that can be compared crystal by crystal."""
+    scores = {
+        i: mean_score(row.correct)
+        for i, row in enumerate(ordered)
+        if row.correct is not None
+    }
+    places = np.array(sorted(scores), int)
+    if not len(places):
+        return
+    values = np.array([scores[i].value for i in places])
+    resampled = np.stack([bootstrap.replicates_of(scores[i]) for i in places])
+    for k, i in enumerate(places[:-1]):
+        later = places[k + 1 :]
+        gain = values[k] - values[k + 1 :]
+        low = bootstrap.lower_bounds(gain, resampled[k] - resampled[k + 1 :])
+        margin = np.hypot(gain - low, np.hypot(seeds[i], seeds[later]))
+        is_better[i, later] = gain - margin > _LEAST_GAIN

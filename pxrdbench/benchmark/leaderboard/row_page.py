@@ -1,9 +1,10 @@
 """The page of one row: who made it, from what, every number."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pxrdbench.benchmark.leaderboard.board import has_seen_part
 from pxrdbench.benchmark.leaderboard.parts import (
     badges,
     class_order,
@@ -24,20 +25,38 @@ if TYPE_CHECKING:  # it renders with this module
     from pxrdbench.benchmark.leaderboard.board import Leaderboard
 
 
+_TIER_TEXTS = {
+    "reproduced": "the maintainers ran its commands",
+    "predictions only": "its stored predictions were scored again",
+    "self-scored": "nobody but its authors scored it",
+}
+# Names of rows that a page lists as tied.
+_MOST_TIES = 20
+
+
 def render_row_page(row: Submission, board: "Leaderboard") -> str:
     """Give the page of one row: who, from what, every number, the top-k curve."""
     metadata, evaluation = row.metadata, row.evaluation
     standing = next((s for s in board.standings if s.name == row.name), None)
     place = "Not ranked: of another version."
+    if has_seen_part(row):
+        place = "Not ranked: it has learnt from crystals that are asked about here."
     if any(other.name == row.name for other in board.unscored):
         place = "Not ranked: only its authors have scored it."
     if standing is not None:
-        ties = ", ".join(standing.ties)
+        ties = _list_ties(standing.ties)
         span = f"{standing.best}–{standing.worst}"
         if standing.best == standing.worst:
             span = str(standing.best)
         place = f"Rank {span} of {len(board.rows)} by top-1"
         place += f"; cannot be told apart from {escape(ties)}." if ties else "."
+        seed = board.seed_half_widths.get(row.name, 0.0)
+        if seed:
+            place += (
+                f" Another training seed moves top-1 by up to ±{percent(seed)} points "
+                "(95 %, as measured on runs of this model, or the largest measured "
+                "where it was not); the rank holds it."
+            )
     body = (
         '<header><p class="kicker"><a href="../index.html">Leaderboards</a> · '
         f'<a href="index.html">{escape(board.track)}</a></p>'
@@ -45,7 +64,7 @@ def render_row_page(row: Submission, board: "Leaderboard") -> str:
         f'<p class="lead">{escape(metadata["description"])}</p>'
         f"<p>{place}</p></header>"
         f'<div class="grid"><section class="card"><h2>Numbers</h2>'
-        f"{_number_table(row)}</section>"
+        f"{_number_table(row, board.new_types.get(row.name))}</section>"
         f'<div><section class="card"><h2>First k guesses</h2>{_curve(row)}</section>'
         f'<section class="card"><h2>By crystal system</h2>{_system_table(row)}'
         f"</section>{_beside(row)}</div></div>"
@@ -54,17 +73,24 @@ def render_row_page(row: Submission, board: "Leaderboard") -> str:
     return page(f"{metadata['title']} on {evaluation.track['name']}", body)
 
 
-def _number_table(row: Submission) -> str:
+def _list_ties(names: Sequence[str]) -> str:
+    """Name some: pages of a thousand rows that tie would hold a million names."""
+    some = ", ".join(names[:_MOST_TIES])
+    more = len(names) - _MOST_TIES
+    return some if more <= 0 else f"{some} and {more} others"
+
+
+def _number_table(row: Submission, new: Estimate | None) -> str:
     def text(name: str, item: Estimate) -> str:
         if name in UNBOUNDED:
             return f"{item.value:.3f} ({item.low:.3f}–{item.high:.3f})"
         return range_text(item)
 
+    numbers = row.evaluation.metrics
+    if new is not None:
+        numbers = {"top_1": numbers["top_1"], "top_1, new types": new, **numbers}
     return _fact_table(
-        {
-            name.replace("_", " "): text(name, item)
-            for name, item in row.evaluation.metrics.items()
-        }
+        {name.replace("_", " "): text(name, item) for name, item in numbers.items()}
     )
 
 
@@ -162,6 +188,11 @@ def _facts(row: Submission) -> str:
         "patterns seen": _count(metadata["patterns_seen"]),
         "parameters": _count(metadata["parameters"]),
         "compute": escape(f"{compute['hardware']}, {hours}"),
+        **{
+            f"its predictions say, {name}": escape(str(text))
+            for name, text in evaluation.model["provenance"].items()
+        },
+        "how far checked": escape(_TIER_TEXTS[str(metadata["tier"])]),
         "seeds": ", ".join(str(seed) for seed in metadata["seeds"]) or "none",
         "to reproduce": "<br>".join(_code(line) for line in metadata["reproduce"]),
         "classes": f"{evaluation.model['classes']}",

@@ -22,13 +22,16 @@ from pxrdbench.benchmark.scoring.intervals import Estimate
 if TYPE_CHECKING:  # it renders with this module
     from pxrdbench.benchmark.leaderboard.board import Leaderboard
 
-_METRICS = {
+_NEW = "new_types"  # of the board, not of an evaluation
+_SCORES = {
     "top_1": "Top-1",
-    "top_5": "Top-5",
-    "top_10": "Top-10",
+    _NEW: "New types",
+    "type_balanced_accuracy": "By type",
     "macro_accuracy": "Macro",
+    "top_5": "Top-5",
     "crystal_system_accuracy": "Crystal system",
 }
+_CALIBRATION = {"ece": "ECE"}
 _BUDGET = {"patterns_seen": "Patterns seen", "hours": "Hours"}
 _UNKNOWN = '<span class="muted">–</span>'
 
@@ -68,7 +71,7 @@ def render_index(boards: Sequence["Leaderboard"], reported: Mapping[str, Any]) -
 def render_track_page(board: "Leaderboard", reported: Mapping[str, Any]) -> str:
     """Give the table of one track."""
     rows = "".join(
-        _table_row(row, standing)
+        _table_row(row, standing, board)
         for row, standing in zip(board.rows, board.standings, strict=True)
     )
     head = "".join(
@@ -97,7 +100,8 @@ def _columns() -> dict[str, str]:
     return {
         "rank": "Rank",
         "title": "Model",
-        **_METRICS,
+        **_SCORES,
+        **_CALIBRATION,
         **_BUDGET,
         "saw": "Training saw",
         "date": "Date",
@@ -134,8 +138,23 @@ def _legend(board: "Leaderboard") -> str:
         "these places it is: rows tie unless the 95 % interval of their difference, "
         "crystal by crystal over resampled structure types, leaves out zero; each pair "
         "is judged by itself. Bars show the interval, the thin mark the guess by class "
-        "frequency. Uncovered groups count as wrong."
+        "frequency. Uncovered groups count as wrong. By type: mean over structure "
+        "types, each once; macro: mean over space groups. ECE: how far stated "
+        "probabilities are off, in points, on covered groups."
     )
+    if board.new_types:
+        text += (
+            f" New types: top-1 on the {board.new_crystals:,} crystals of structure "
+            "types that occur in no other part of this track and in no part that "
+            "shipped models learnt from or were chosen by."
+        )
+    if any(board.seed_half_widths.values()):
+        widest = max(board.seed_half_widths.values())
+        text += (
+            " A row is one run. What another seed would change is in the ranks (up to "
+            f"±{percent(widest)} points of top-1, as measured on runs of the row's "
+            "model, or the largest measured where it was not), not in the bars."
+        )
     known = {
         item.name: item for row in board.rows for item in row.evaluation.references
     }
@@ -155,14 +174,19 @@ def _legend(board: "Leaderboard") -> str:
     return text
 
 
-def _table_row(row: Submission, standing: Standing) -> str:
-    metadata, values = row.metadata, row.evaluation.metrics
+def _table_row(row: Submission, standing: Standing, board: "Leaderboard") -> str:
+    metadata = row.metadata
+    values = {**row.evaluation.metrics}
+    if row.name in board.new_types:
+        values[_NEW] = board.new_types[row.name]
+    calibration = values.get("ece")
     hours = metadata["compute"]["hours"]
     seen = metadata["patterns_seen"]
     sort_keys = {
         "rank": standing.best + standing.worst / 1000,
         "title": str(metadata["title"]).lower(),
-        **{name: values[name].value for name in _METRICS},
+        **{name: values[name].value if name in values else "" for name in _SCORES},
+        "ece": "" if calibration is None else calibration.value,
         "patterns_seen": "" if seen is None else seen,
         "hours": "" if hours is None else hours,
         "saw": _saw(metadata),
@@ -179,8 +203,16 @@ def _table_row(row: Submission, standing: Standing) -> str:
         f"{escape(metadata['title'])}</a> {badges(metadata)}"
         f'<span class="note">{escape(names)}</span></th>',
         *(
-            _cell(label, _bar(values[name], _guess(row, name)), "score")
-            for name, label in _METRICS.items()
+            _cell(
+                label,
+                _bar(values[name], _guess(row, name)) if name in values else _UNKNOWN,
+                "score",
+            )
+            for name, label in _SCORES.items()
+        ),
+        _cell(
+            _CALIBRATION["ece"],
+            _UNKNOWN if calibration is None else percent(calibration.value),
         ),
         _cell(_BUDGET["patterns_seen"], _UNKNOWN if seen is None else _short(seen)),
         _cell(_BUDGET["hours"], _UNKNOWN if hours is None else f"{hours:g}"),
@@ -213,7 +245,7 @@ def _rank_text(standing: Standing) -> str:
 
 def _short(number: int) -> str:
     """Write a number of patterns so that a column of them stays narrow."""
-    return f"{number:,}" if number < 10_000_000 else f"{number / 1e6:,.0f} M"
+    return f"{number:,}" if number < 1_000_000 else f"{number / 1e6:,.3g} M"
 
 
 def _saw(metadata: Mapping[str, Any]) -> str:

@@ -5,15 +5,31 @@ from pathlib import Path
 
 from pxrdbench.benchmark.report.cards import examples_section, figure_cards
 from pxrdbench.benchmark.report.examples import choose_examples
-from pxrdbench.benchmark.report.parts import NAMES, css_length, range_html
+from pxrdbench.benchmark.report.parts import (
+    NAMES,
+    NEW_TYPES,
+    css_length,
+    range_html,
+)
 from pxrdbench.benchmark.report.tables import all_numbers, comparison_card, provenance
 from pxrdbench.benchmark.scoring.evaluation_record import Baseline, Evaluation, percent
+from pxrdbench.benchmark.scoring.intervals import ClusterBootstrap, Estimate
+from pxrdbench.benchmark.scoring.metrics import mean_score
 from pxrdbench.benchmark.scoring.predictions import Predictions
+from pxrdbench.benchmark.scoring.score import Outcome
 from pxrdbench.errors import EvaluationError
 from pxrdbench.files import write_atomically
 from pxrdbench.tracks.load import Part, check_track_name, load_track
+from pxrdbench.tracks.new_types import find_new_types
 
 # What the page may do: show itself. No script, no request, whatever a file says.
+_HEADLINE = (
+    "top_1",
+    "top_5",
+    "type_balanced_accuracy",
+    "macro_accuracy",
+    "crystal_system_accuracy",
+)
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -52,7 +68,7 @@ def render_report(evaluation: Evaluation, predictions: Predictions, track: Part)
     title = f"{evaluation.model['name']} on {evaluation.track['name']}"
     body = [
         _header(evaluation, track),
-        _headline(evaluation),
+        _headline(evaluation, _score_new_types(predictions, track)),
         _section(comparison_card(evaluation)),
         _section(figure_cards(evaluation), "grid"),
         examples_section(choose_examples(predictions, track), track),
@@ -95,12 +111,23 @@ def _header(evaluation: Evaluation, track: Part) -> str:
     )
 
 
-def _headline(evaluation: Evaluation) -> str:
-    """The four numbers a reader wants first, each beside the guess without a look."""
+def _score_new_types(predictions: Predictions, track: Part) -> Estimate | None:
+    """Top-1 on crystals of types that no other part holds; None without a list."""
+    new = find_new_types(track)
+    if new is None or not new.any():
+        return None
+    correct = Outcome.of(predictions, track).correct
+    return ClusterBootstrap(track.structure_type).estimate(mean_score(correct, new))
+
+
+def _headline(evaluation: Evaluation, new_types: Estimate | None) -> str:
+    """The numbers a reader wants first, each beside the guess without a look."""
     guess = _baseline(evaluation, "most_frequent")
     cards = []
-    for name in ("top_1", "top_5", "top_10", "crystal_system_accuracy"):
-        estimate = evaluation.metrics[name]
+    numbers = {name: evaluation.metrics[name] for name in _HEADLINE}
+    if new_types is not None:
+        numbers[NEW_TYPES] = new_types
+    for name, estimate in numbers.items():
         mark, beside = "", "of the first guess"
         left, width = css_length(estimate.low), estimate.high - estimate.low
         if name in guess.metrics:

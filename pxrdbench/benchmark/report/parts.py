@@ -29,6 +29,10 @@ NAMES = {
     "ece": "Expected calibration error, covered",
 }
 
+# Not of an evaluation: computed from predictions and the list that a track fixed.
+NEW_TYPES = "new_types"
+NAMES[NEW_TYPES] = "Top-1, structure types of no other part"
+
 
 def symbol_html(space_group: int) -> str:
     """Write a Hermann-Mauguin symbol with bars over the digits of inversion axes."""

@@ -116,6 +116,26 @@ class ClusterBootstrap:
         high = max(min(high, score.highest), value)
         return Estimate(_rounded(value), _rounded(low), _rounded(high))
 
+    def lower_bounds(
+        self,
+        values: Float64[np.ndarray, " differences"],
+        replicates: Float64[np.ndarray, "differences replicates"],
+    ) -> Float64[np.ndarray, " differences"]:
+        """Give the lower ends of intervals of many differences over all crystals.
+
+        What `estimate` gives for each of them, from replicates that are at hand.
+
+        Args:
+            values: The differences themselves, each in -1 to 1.
+            replicates: The same in every resample, see `replicates_of`.
+        """
+        everyone = np.ones(len(self._member), bool)
+        clusters = self.count_clusters(everyone)
+        low = np.quantile(replicates, _expanded_tail(clusters), axis=1)
+        if clusters < 2.0:  # no resample differs: nothing is known of the spread
+            low[np.ptp(replicates, axis=1) == 0.0] = -1.0
+        return np.asarray(np.minimum(np.maximum(low, -1.0), values))
+
     def replicates_of(self, score: Score) -> Float64[np.ndarray, " replicates"]:
         """Compute the score of every resample; NaN where it is not defined."""
         sums = self.cluster_sums(score)

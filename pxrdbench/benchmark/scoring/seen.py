@@ -49,9 +49,15 @@ def _learnt_of(classifier: "Classifier") -> Learnt | None:
 
     if isinstance(classifier, Crystallographer):
         name = classifier.prior_name
-        if name in available_priors() or Path(name).is_file():
-            return learnt_of_prior(load_prior(name), name)
-        return None
+        # Whatever the frequencies, its volumes are those of the part that open-v0 was
+        # fitted on; "open" has its frequencies, too.
+        volumes = learnt_of_prior(load_prior("open-v0"))
+        if name in ("open", "uniform"):
+            return volumes
+        if name not in available_priors() and not Path(name).is_file():
+            return None
+        found = learnt_of_prior(load_prior(name), name)
+        return None if found is None or volumes is None else found.join(volumes)
     if not isinstance(classifier, CheckpointClassifier):
         return None
     checkpoint = classifier.checkpoint

@@ -11,12 +11,14 @@ from submission_metadata import METADATA
 
 from pxrdbench.benchmark.leaderboard.board import load_leaderboard
 from pxrdbench.benchmark.leaderboard.maintained import vouch
+from pxrdbench.benchmark.leaderboard.row_page import _list_ties
 from pxrdbench.benchmark.leaderboard.site import load_reported, render_leaderboards
 from pxrdbench.benchmark.leaderboard.submission import submit, to_text
 from pxrdbench.benchmark.scoring.class_order import predict_class_order
 from pxrdbench.benchmark.scoring.score import score
 from pxrdbench.errors import EvaluationError
 from pxrdbench.tracks.load import available_tracks, load_track
+from pxrdbench.tracks.new_types import find_new_types
 
 ROOT = Path(__file__).parents[3]
 SKILL = {"strong": 6.0, "strong-too": 6.0, "weak": 1.0}
@@ -290,6 +292,43 @@ def test_links_between_pages_lead_somewhere(pages):
         for link in re.findall(r'href="([^"]+)"', path.read_text()):
             if not link.startswith("https://"):
                 assert (path.parent / link).is_file(), (path, link)
+
+
+def test_a_seed_and_new_types_are_on_the_pages(folder, tmp_path):
+    out = tmp_path / "pages"
+    render_leaderboards(ROOT / "leaderboards", out, tracks=["aflow/prototypes"])
+    page = (out / "aflow-prototypes" / "index.html").read_text()
+    assert "New types: top-1 on the 160 crystals" in page
+    assert "What another seed would change is in the ranks (up to ±1.4" in page
+    row = (out / "aflow-prototypes" / "peak-network-wide-2h.html").read_text()
+    assert "top 1, new types" in row
+    assert "Another training seed moves top-1 by up to ±1.4" in row
+    assert "its predictions say, prior digest" in row
+    forest = load_leaderboard(ROOT / "leaderboards", "aflow/prototypes")
+    track = load_track("aflow/prototypes")
+    new = find_new_types(track)
+    hits = {r.name: r.hits(1) for r in forest.rows}["random-forest"]
+    assert forest.new_types["random-forest"].value == pytest.approx(
+        hits[new].mean(), abs=1e-6
+    )
+
+
+def test_what_has_seen_the_part_is_shown_with_new_types_but_not_ranked(tmp_path):
+    board = load_leaderboard(ROOT / "leaderboards", "open/random")
+    assert "crystallographer" in {row.name for row in board.unranked}
+    assert "crystallographer" not in {row.name for row in board.rows}
+    # Crystals of new types cannot have been learnt from, so this number counts.
+    assert board.new_types["crystallographer"].low > 0.4
+    render_leaderboards(ROOT / "leaderboards", tmp_path, tracks=["open/random"])
+    page = (tmp_path / "open-random" / "crystallographer.html").read_text()
+    assert "it has learnt from crystals that are asked about" in page
+
+
+def test_ties_of_a_thousand_rows_are_not_all_named():
+    names = tuple(f"row-{i}" for i in range(1000))
+    text = _list_ties(names)
+    assert text.endswith("row-19 and 980 others")
+    assert _list_ties(names[:3]) == "row-0, row-1, row-2"
 
 
 def test_rendering_again_gives_the_same_pages(folder, track, pages, tmp_path):

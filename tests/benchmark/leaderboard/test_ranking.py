@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -49,6 +51,43 @@ def test_equal_rows_tie_and_stand_by_name():
     same = flags(0.5)
     standings = rank_rows([contestant("b", same), contestant("a", same)], BOOTSTRAP)
     assert [(s.name, s.best, s.worst) for s in standings] == [("a", 1, 2), ("b", 1, 2)]
+
+
+def test_a_thousand_rows_are_judged_as_pairs_were_one_by_one():
+    rows = [contestant(f"r{i:02}", flags(0.3 + 0.02 * i, seed=i)) for i in range(20)]
+    ordered = sorted(rows, key=lambda row: (-row.estimate.value, row.name))
+    standings = rank_rows(rows, BOOTSTRAP)
+    for i, upper in enumerate(ordered):
+        for lower in ordered[i + 1 :]:
+            gain = upper.correct.astype(float) - lower.correct
+            found = BOOTSTRAP.estimate(mean_score(gain, lowest=-1.0))
+            assert (found.low > 0.0) == (lower.name not in standings[i].ties)
+    assert any(s.ties for s in standings)
+    assert any(len(s.ties) < 19 for s in standings)
+
+
+def test_a_row_is_resampled_once(monkeypatch):
+    rows = [contestant(f"row {i}", flags(0.5, seed=i)) for i in range(12)]
+    calls = []
+    real = ClusterBootstrap.replicates_of
+    monkeypatch.setattr(
+        ClusterBootstrap,
+        "replicates_of",
+        lambda self, score: calls.append(1) or real(self, score),
+    )
+    rank_rows(rows, BOOTSTRAP)
+    assert len(calls) == 12  # 66 pairs
+
+
+def test_what_a_seed_may_change_makes_a_tie():
+    good, bad = contestant("good", flags(0.9)), contestant("bad", flags(0.6, seed=1))
+    assert not rank_rows([good, bad], BOOTSTRAP)[0].ties
+    # A gap of 30 points: two seeds of 10 points each leave it, of 30 they do not.
+    for width, ties in ((0.1, ()), (0.3, ("bad",))):
+        wide = [replace(row, seed_half_width=width) for row in (good, bad)]
+        assert rank_rows(wide, BOOTSTRAP)[0].ties == ties
+        blind = [replace(row, correct=None) for row in wide]
+        assert rank_rows(blind, None)[0].ties == ties
 
 
 def test_no_rows_and_one_row():
