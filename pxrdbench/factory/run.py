@@ -8,7 +8,7 @@ folder at the start: that is all there is to resuming.
 
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -142,15 +142,30 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     keep_prior(store, config.recipe.prior)
     if config.rolling:
         open_rolling(store, config.rolling)
-    publisher = Publisher(store, config.rolling)
+    with Publisher(store, config.rolling) as publisher:
+        return _write(config, store, manifest, publisher, tell)
+
+
+def _write(
+    config: GenerateConfig,
+    store: Store,
+    manifest: Manifest,
+    publisher: Publisher,
+    tell: OnProgress,
+) -> GenerateReport:
+    """Work if there is something to do."""
     store.sweep()
-    publisher.retire()
+    publisher.learn(manifest)
+    if config.rolling and publisher.retire():
+        manifest = Manifest.read(store)
     plan = ShardPlan(
-        Manifest.read(store) if config.rolling else manifest,
+        manifest,
         store,
         total_samples=config.samples,
         max_bytes=config.max_size_bytes,
     )
+    # A run may go on for months: what is known of each shard is let go.
+    manifest = replace(manifest, records=(), retired=())
     if plan.next_span() is None:
         _write_end(store, plan)  # unless an earlier run died just before it could
         if not config.rolling:

@@ -12,6 +12,8 @@ import os
 import tempfile
 import threading
 from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pxrdbench.dataset.shards.manifest import ShardRecord
@@ -25,6 +27,8 @@ from pxrdbench.files import part_path
 CACHE_BYTES = 4_000_000_000
 # A copy that another process deletes, or leaves cut short, is fetched so often.
 _TRIES = 4
+# Shards that are fetched at a time.
+_AT_ONCE = 8
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +63,8 @@ class ShardCache:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
         self._has_warned = False
+        self._pool: ThreadPoolExecutor | None = None
+        self._coming: set[str] = set()
 
     @property
     def is_needed(self) -> bool:
@@ -92,6 +98,38 @@ class ShardCache:
             f"{path} is cut short again and again: see who else writes to the cache "
             "(PXRDBENCH_CACHE names another place)"
         )
+
+    def fetch_ahead(self, records: Iterable[ShardRecord]) -> None:
+        """Begin to fetch shards that will be read soon, several at a time.
+
+        What there is no room for beside as many that are being read is not fetched.
+        What goes wrong is told to whoever reads the shard.
+        """
+        wanted = list(records)
+        if sum(2 * record.bytes for record in wanted) > self.max_bytes:
+            return
+        for record in wanted:
+            with self._lock:
+                if record.name in self._coming or self._path(record).exists():
+                    continue
+                self._coming.add(record.name)
+                if self._pool is None:
+                    self._pool = ThreadPoolExecutor(_AT_ONCE, "pxrdbench-fetch")
+                self._pool.submit(self._come, record)
+
+    def _come(self, record: ShardRecord) -> None:
+        """Fetch a shard without a word."""
+        try:
+            with contextlib.suppress(OSError, ShardError):
+                self._try_fetch(record, self._path(record))
+        finally:
+            with self._lock:
+                self._coming.discard(record.name)
+
+    def forget(self, record: ShardRecord) -> None:
+        """Delete the copy of a shard that is read no more."""
+        with contextlib.suppress(OSError):
+            self._path(record).unlink(missing_ok=True)
 
     def drop_damaged(self, record: ShardRecord) -> bool:
         """Throw a copy away that is not what its record says.

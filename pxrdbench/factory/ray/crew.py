@@ -163,9 +163,13 @@ class RayCrew:
         self._ready = [actor for actor in self._ready if actor is not dead]
         self._make()
 
-    def write(self, worker: Any, span: ShardSpan, max_bytes: int) -> Any:
+    def write(
+        self, worker: Any, span: ShardSpan, max_bytes: int, *, replaces: bool
+    ) -> Any:
         """Have a shard written; gives a stream of progress."""
-        return worker.write.options(num_returns="streaming").remote(span, max_bytes)
+        return worker.write.options(num_returns="streaming").remote(
+            span, max_bytes, replaces=replaces
+        )
 
     def stop(self, workers: list[Any]) -> None:
         """Ask workers to give up their shard."""

@@ -13,7 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pxrdbench.dataset.shards.manifest import DATASET_FILE
+from pxrdbench.dataset.shards.manifest import (
+    DATASET_FILE,
+    RETIRED_FILE,
+    Manifest,
+    find_retired,
+)
 from pxrdbench.dataset.shards.meter import (
     PRODUCER_FILE,
     Meter,
@@ -102,7 +107,10 @@ def find_origin(store: Store) -> int:
         and f"{name[:-5]}.tar" not in names
     ]
     acknowledged = [int(n.split(".")[0][6:]) for n in names if n.endswith(".ack")]
-    return max([-1, *gone, *acknowledged]) + 1
+    below = 0
+    if RETIRED_FILE in names:
+        below = find_retired(store, Manifest.read_description(store).card.digest)
+    return max([below - 1, *gone, *acknowledged]) + 1
 
 
 def refuse_second(store: Store, consumer: str, run: str) -> None:

@@ -22,8 +22,10 @@ from pxrdbench.dataset.shards.verify import verify_shards
 from pxrdbench.dataset.source import EndOfSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.errors import ShardError
+from pxrdbench.factory import publisher
 from pxrdbench.factory.plan import ShardPlan
 from pxrdbench.factory.publisher import Publisher
+from pxrdbench.learning.loading.following import find_origin
 
 SHARD_SAMPLES, BLOCK_SAMPLES = 120, 50
 
@@ -69,6 +71,91 @@ def test_acknowledged_shards_are_deleted_and_remembered(folder):
         assert (one.samples, one.shards, one.retired) == (360, 2, 1)
         assert one.next_span().index == 3
     assert Publisher(open_store(folder), "trainer").retire() == []
+
+
+def retire_first(folder, monkeypatch, below, crash=False):
+    """Have the first shards read, deleted, and their records put together."""
+    monkeypatch.setattr(publisher, "_COMPACTED", 2)
+    for index in range(below):
+        acknowledge(folder, "trainer", index)
+    store = open_store(folder)
+    with Publisher(store, "trainer") as hand:
+        hand.learn(Manifest.read(store))
+        if crash:
+            monkeypatch.setattr(hand, "_each", lambda action, names: [])
+            hand._retired = set(range(below))
+            hand._compact()
+        else:
+            hand.retire()
+
+
+def test_records_of_deleted_shards_become_one_line(folder, monkeypatch):
+    retire_first(folder, monkeypatch, 2)
+    assert names_of(folder, "json") == [
+        "dataset.json", "retired.json", "rolling.json", "shard-000002.json",
+    ]  # fmt: skip
+    manifest = Manifest.read(folder)
+    assert (manifest.retired_below, manifest.retired) == (2, ())
+    assert (manifest.held_samples, manifest.find_gaps()) == (360, ())
+    assert verify_shards(folder, sample=0).is_sound
+    plan = ShardPlan(manifest, folder, total_samples=None, max_bytes=10**9)
+    assert (plan.samples, plan.shards, plan.retired) == (360, 1, 2)
+    assert plan.next_span().index == 3
+    assert find_origin(open_store(folder)) == 2
+    # Whoever goes on from before has them drawn again.
+    rolling = RollingSet(folder, "trainer")
+    assert rolling.batch(100, 150).index.tolist() == list(range(100, 250))
+    assert rolling.redrawn == 140
+
+
+def test_a_crash_while_records_are_put_together_counts_nothing_twice(
+    folder, monkeypatch
+):
+    for index in range(2):
+        acknowledge(folder, "trainer", index)
+    Publisher(open_store(folder), "trainer").retire()
+    retire_first(folder, monkeypatch, 2, crash=True)
+    assert "shard-000000.json" in names_of(folder, "json")
+    manifest = Manifest.read(folder)
+    assert (manifest.retired_below, manifest.held_samples) == (2, 360)
+    assert find_origin(open_store(folder)) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"below": 2}',
+        '{"below": -1, "recipe": "R"}',
+        "[",
+        '{"below": 1, "recipe": "0"}',
+    ],
+)
+def test_a_damaged_line_of_deleted_shards_is_said(folder, recipe, text):
+    text = text.replace("R", recipe.digest)
+    (folder / "retired.json").write_text(text)
+    with pytest.raises(ShardError, match=r"retired.json is damaged"):
+        Manifest.read(folder)
+
+
+def test_shards_of_a_store_are_fetched_before_they_are_asked_for(
+    folder, recipe, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PXRDBENCH_CACHE", str(tmp_path / "cache"))
+    local, store = open_store(folder), open_store(f"memory://{folder}/ahead")
+    for name in local.sizes():
+        store.write(name, local.read(name))
+    rolling = RollingSet(store, "trainer", acknowledge_read=False)
+    rolling.batch(0, 10)
+    until = time.monotonic() + 10
+    while len(list((tmp_path / "cache").glob("*.tar"))) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    monkeypatch.setattr(store, "fetch", None)
+    assert rolling.batch(10, 350).index.tolist() == list(range(10, 360))
+    assert rolling.acknowledge_below(360) == 3
+    rolling.close()
+    assert sum(name.endswith(".ack") for name in store.sizes()) == 3
+    assert rolling.acknowledge_below(360) == 0  # and behind its end
 
 
 @pytest.mark.parametrize("step", ["write", "remove_tar", "remove_ack"])
