@@ -48,6 +48,10 @@ def train(
     shards: Annotated[
         Optional[str], typer.Option(help="Folder of shards, or s3://…")
     ] = None,
+    consumer: Annotated[
+        Optional[str],
+        typer.Option(help="Of a rolling set with several: which one reads."),
+    ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Draw patterns while training.")
     ] = False,

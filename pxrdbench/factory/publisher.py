@@ -18,7 +18,10 @@ from pxrdbench.dataset.shards.manifest import (
     ShardSpan,
     write_retired,
 )
-from pxrdbench.dataset.shards.rolling import acknowledgement_ending
+from pxrdbench.dataset.shards.rolling import (
+    acknowledgement_ending,
+    parse_consumers,
+)
 from pxrdbench.dataset.shards.shard import ShardProgress, publish_shard
 from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.store import Store
@@ -41,12 +44,13 @@ class Publisher:
 
     Args:
         store: Where the shards lie.
-        consumer: Name of the one whose acknowledgements delete shards; none if empty.
+        consumers: Names of those whose acknowledgements delete shards, with commas;
+            none if empty.
     """
 
-    def __init__(self, store: Store, consumer: str = "") -> None:
+    def __init__(self, store: Store, consumers: str = "") -> None:
         self._store = store
-        self._consumer = consumer
+        self._consumers = parse_consumers(consumers) if consumers else ()
         self._received: dict[int, tuple[Path, BinaryIO]] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._retirer: ThreadPoolExecutor | None = None
@@ -153,40 +157,53 @@ class Publisher:
         return done
 
     def retire(self) -> list[ShardRecord]:
-        """Delete the shards that the consumer has acknowledged since last time.
+        """Delete the shards that all consumers have acknowledged since last time.
 
-        First the record says so, then the tar goes, then the acknowledgement: a crash
+        First the record says so, then the tar goes, then the acknowledgements: a crash
         in between leaves something that the next call finishes.
 
         Returns:
             The records of the shards deleted.
         """
-        if not self._consumer:
+        if not self._consumers:
             return []
         sizes = self._store.sizes()
-        ending = acknowledgement_ending(self._consumer)
-        names = [n for n in sorted(sizes) if n.partition(".")[2] == ending]
-        found = self._each(lambda name: self._retire_one(name, sizes), names)
+        asked: dict[str, list[str]] = {}
+        for consumer in self._consumers:
+            ending = f".{acknowledgement_ending(consumer)}"
+            for name in sizes:
+                if name.endswith(ending):
+                    asked.setdefault(name.removesuffix(ending), []).append(name)
+        found = self._each(
+            lambda shard: self._retire_one(shard, asked[shard], sizes), sorted(asked)
+        )
         done = [record for record in found if record is not None]
         self._retired |= {r.index for r in done if r.samples == self._shard_samples}
         self._compact()
         return done
 
-    def _retire_one(self, name: str, sizes: Mapping[str, int]) -> ShardRecord | None:
-        """Delete a shard that was acknowledged by a file of this name."""
-        shard, record = name.partition(".")[0], None
-        if f"{shard}.json" in sizes:
-            record = ShardRecord.from_json(
-                self._store.read(f"{shard}.json").decode(), name
-            )
+    def _retire_one(
+        self, shard: str, acknowledged: list[str], sizes: Mapping[str, int]
+    ) -> ShardRecord | None:
+        """Delete a shard for which there are these acknowledgements, if it may go."""
+        record, name = None, f"{shard}.json"
+        is_read = len(acknowledged) == len(self._consumers)
+        if name in sizes and (is_read or f"{shard}.tar" not in sizes):
+            record = ShardRecord.from_json(self._store.read(name).decode(), name)
+        # One that is gone may be acknowledged again, by whoever reads it once more.
+        if not is_read and name in sizes and (record is None or not record.retired):
+            return None
+        if record is not None:
             if not record.retired:
                 # Offsets of a file that is gone are of no use to anybody.
                 retired = replace(record, retired=True, block_offset=(), block_crc32=())
-                self._store.write(f"{shard}.json", retired.to_json().encode())
+                self._store.write(name, retired.to_json().encode())
             if f"{shard}.tar" in sizes:
                 self._store.remove(f"{shard}.tar")
-        self._store.remove(name)
-        return record
+        for each in acknowledged:
+            self._store.remove(each)
+        was_gone = record is not None and record.retired and f"{shard}.tar" not in sizes
+        return None if was_gone else record
 
     def _compact(self) -> None:
         """Put one line in place of the records of shards that are gone."""

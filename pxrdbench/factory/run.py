@@ -21,7 +21,7 @@ from pxrdbench.dataset.shards.meter import (
     consumer_file,
 )
 from pxrdbench.dataset.shards.own_prior import keep_prior
-from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling
+from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling, parse_consumers
 from pxrdbench.dataset.shards.shard import draw_block
 from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.open import PATIENCE, open_store
@@ -66,8 +66,8 @@ class GenerateConfig:
         shard_samples: Samples of a shard: those of the folder, or 50,000, if not
             given.
         address: Ray cluster to join; a private one on this machine if not given.
-        rolling: Name of the one consumer whose acknowledgements delete shards. A full
-            folder is then waited for; it does not end the run.
+        rolling: Names of the consumers, with commas, whose acknowledgements delete
+            shards. A full folder is then waited for; it does not end the run.
         dashboard: Whether Ray shows its dashboard on this machine.
         patience: How long failing requests to an object store are repeated [s].
     """
@@ -92,6 +92,8 @@ class GenerateConfig:
                 raise ShardError(f"{name} is {value}; it must be above 0")
         if self.max_size_bytes <= 0:
             raise ShardError(f"max_size_bytes is {self.max_size_bytes}, not above 0")
+        if self.rolling:
+            parse_consumers(self.rolling)
 
     @property
     def seconds(self) -> float | None:
@@ -197,9 +199,10 @@ def _write(
     )
     run: Run | None = None
     stopped_by: Limit = "interrupted"
-    other = consumer_file(config.rolling) if config.rolling else ""
+    names = parse_consumers(config.rolling) if config.rolling else ()
+    others = [consumer_file(name) for name in names]
     # A set that does not roll is in the end as if nobody had watched.
-    meter = Meter(store, PRODUCER_FILE, other, stays=bool(config.rolling))
+    meter = Meter(store, PRODUCER_FILE, *others, stays=bool(config.rolling))
     meter.say(MeterReading("starting", samples=plan.samples, bytes=plan.bytes))
     with meter:
         try:

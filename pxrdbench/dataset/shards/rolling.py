@@ -1,10 +1,11 @@
-"""A set that rolls: shards are deleted when their one consumer has read them.
+"""A set that rolls: shards are deleted when all their consumers have read them.
 
     generate(GenerateConfig(recipe, "shards/stream", rolling="trainer"))   # one process
     loader = make_loader(RollingSet("shards/stream", "trainer"), 256)      # another
 
-The producer fills the disk up to its limit and waits; the consumer acknowledges what it
-has read; the producer deletes it and goes on. A deleted shard is not lost: its record
+The producer fills the disk up to its limit and waits; a consumer acknowledges what it
+has read; the producer deletes what each of those named in the beginning has read, and
+goes on. A deleted shard is not lost: its record
 stays as ``retired``, and whoever asks for its samples again, as a trainer does that
 goes on from an older checkpoint, has them drawn from the recipe.
 """
@@ -14,7 +15,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -66,44 +67,102 @@ def acknowledgement_ending(consumer: str) -> str:
     return f"{consumer}.ack"
 
 
-def open_rolling(location: str | Path | Store, consumer: str) -> None:
-    """Say who the one consumer of a set is, or check that it is the same as before.
+def parse_consumers(text: str) -> tuple[str, ...]:
+    """Read names of consumers, with commas between them.
 
     Raises:
-        ShardError: If the name is impossible, or another consumer has been named.
+        ShardError: If one is impossible, or named twice.
+
+    Example:
+        >>> parse_consumers("large,small")
+        ('large', 'small')
     """
-    if not _NAME.fullmatch(consumer):
-        raise ShardError(
-            f"{consumer!r} is no name of a consumer: letters, digits, - and _, at most "
-            "64 of them"
-        )
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ShardError(
+                f"{name!r} is no name of a consumer: letters, digits, - and _, at most "
+                "64 of them"
+            )
+    if len(set(names)) < len(names):
+        raise ShardError(f"{text!r} names a consumer twice")
+    return names
+
+
+def open_rolling(location: str | Path | Store, consumers: str) -> None:
+    """Say who the consumers of a set are, or check that they are the same as before.
+
+    Args:
+        location: Folder or URL of the set.
+        consumers: Their names, with commas.
+
+    Raises:
+        ShardError: If a name is impossible, or others have been named.
+    """
+    names = parse_consumers(consumers)
     store = open_store(location)
-    known = find_consumer(store)
-    if known is None:
-        text = json.dumps({"consumer": consumer}) + "\n"
-        store.write(ROLLING_FILE, text.encode())
-    elif known != consumer:
-        raise ShardError(
-            f"{store.location} rolls for the consumer {known!r}, not {consumer!r}: a "
-            "second one would miss what the first has read. Give it a folder of its own"
-        )
+    known = find_consumers(store)
+    if not known:
+        entry = {"consumer": names[0]} if len(names) == 1 else {"consumers": names}
+        store.write(ROLLING_FILE, (json.dumps(entry) + "\n").encode())
+    elif set(known) != set(names):
+        raise _refuse_other(store, known, [name for name in names if name not in known])
 
 
-def find_consumer(location: str | Path | Store) -> str | None:
-    """Name the consumer of a rolling set; None if the set does not roll."""
+def join_rolling(store: Store, consumer: str) -> None:
+    """Be a consumer of a set: one of those that it was made for, or its first.
+
+    Raises:
+        ShardError: If it rolls for others.
+    """
+    known = find_consumers(store)
+    if not known:
+        open_rolling(store, consumer)
+    elif consumer not in known:
+        raise _refuse_other(store, known, [consumer])
+
+
+def _refuse_other(
+    store: Store, known: Sequence[str], others: Sequence[str]
+) -> ShardError:
+    """Say why nobody else may read, and what to do."""
+    plural = "s" if len(known) > 1 else ""
+    added = f", not {_listed(others)}" if others else " and for all of them"
+    everyone = ",".join([*known, *others])
+    return ShardError(
+        f"{store.location} rolls for the consumer{plural} {_listed(known)}{added}: one "
+        "that comes late would miss what others have read. Read as one of those named "
+        f"(train --consumer {known[0]}), or have a set written for all from its "
+        f"beginning: `pxrdbench generate --rolling {everyone} --out` another folder"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(repr(name) for name in names)
+
+
+def find_consumers(location: str | Path | Store) -> tuple[str, ...]:
+    """Name the consumers of a rolling set; none if the set does not roll."""
     store = open_store(location)
     try:
         text = store.read(ROLLING_FILE)
     except FileNotFoundError:
-        return None
+        return ()
     place = f"{store.address(ROLLING_FILE)} is damaged"
     with guard(ShardError, place):
-        consumer = take(
-            parse_strict_json(text, f"{place}: it", ShardError), "consumer", str
-        )
-        if not _NAME.fullmatch(consumer):
-            raise ValueError(f"{one_line(consumer, 60)!r} is no name of a consumer")
-        return str(consumer)
+        values = parse_strict_json(text, f"{place}: it", ShardError)
+        if "consumers" in values:
+            names = take(values, "consumers", list)
+        else:
+            names = [take(values, "consumer", str)]
+        if not names:
+            raise ValueError("nobody is named")
+        for name in names:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{one_line(str(name), 60)!r} is no name of a consumer"
+                )
+        return tuple(names)
 
 
 def find_end(store: Store) -> int | None:
@@ -140,11 +199,15 @@ def acknowledge(location: str | Path | Store, consumer: str, shard: int) -> None
         ShardError: If the set does not roll, or for another consumer.
     """
     store = open_store(location)
-    known = find_consumer(store)
-    if known != consumer:
+    known = find_consumers(store)
+    if consumer not in known:
         raise ShardError(
             f"{store.location} does not roll for {consumer!r}"
-            + (f" but for {known!r}" if known else "; `generate --rolling` makes it so")
+            + (
+                f" but for {_listed(known)}"
+                if known
+                else "; `generate --rolling` makes it so"
+            )
         )
     _acknowledge(store, consumer, shard)
 
@@ -225,7 +288,7 @@ class RollingSet(BatchSource):
         self._patience = patience
         self._recipe: Recipe | None = None
         if consumer:
-            open_rolling(self._store, consumer)
+            join_rolling(self._store, consumer)
         self._consumer = consumer
         self._records: dict[int, _Found] = {}
         self._shards = ShardCache(self._store)

@@ -28,7 +28,13 @@ from pxrdbench.dataset.shards.meter import (
     look,
     name_bottleneck,
 )
-from pxrdbench.dataset.shards.rolling import END_FILE, RollingSet, find_consumer
+from pxrdbench.dataset.shards.rolling import (
+    END_FILE,
+    RollingSet,
+    acknowledgement_ending,
+    find_consumers,
+    join_rolling,
+)
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError
 from pxrdbench.learning.loading.growing import GrowingSet
@@ -68,7 +74,7 @@ def find_way(store: Store, patience: float, say: Say) -> str:
     while True:
         names = store.sizes()
         has_set = DATASET_FILE in names
-        if has_set and find_consumer(store) is not None:
+        if has_set and find_consumers(store):
             return "rolling"
         watch.see(look(store, PRODUCER_FILE))
         has_shards = any(n.startswith("shard-") and n.endswith(".json") for n in names)
@@ -96,8 +102,30 @@ def find_way(store: Store, patience: float, say: Say) -> str:
         time.sleep(_POLL)
 
 
-def find_origin(store: Store) -> int:
-    """First shard of a rolling set that is not read yet: where a new run begins."""
+def choose_consumer(store: Store, wanted: str | None) -> str:
+    """Name the consumer of a rolling set that a run reads as.
+
+    Args:
+        store: Where the set is.
+        wanted: What was asked for; None for the only one there is.
+
+    Raises:
+        ShardError: If there are several and none was asked for.
+    """
+    known = find_consumers(store)
+    if wanted is not None:
+        join_rolling(store, wanted)
+        return wanted
+    if len(known) > 1:
+        raise ShardError(
+            f"{store.location} rolls for several consumers: say which one this run is, "
+            f"--consumer {' or --consumer '.join(known)}"
+        )
+    return known[0]
+
+
+def find_origin(store: Store, consumer: str) -> int:
+    """First shard that a consumer has not read yet: where a new run begins."""
     names = store.sizes()
     gone = [
         int(name[6:-5])
@@ -106,7 +134,8 @@ def find_origin(store: Store) -> int:
         and name.endswith(".json")
         and f"{name[:-5]}.tar" not in names
     ]
-    acknowledged = [int(n.split(".")[0][6:]) for n in names if n.endswith(".ack")]
+    ending = f".{acknowledgement_ending(consumer)}"
+    acknowledged = [int(n.split(".")[0][6:]) for n in names if n.endswith(ending)]
     below = 0
     if RETIRED_FILE in names:
         below = find_retired(store, Manifest.read_description(store).card.digest)
@@ -132,8 +161,9 @@ def refuse_second(store: Store, consumer: str, run: str) -> None:
     raise ShardError(
         f"{store.location} is read by another run as {consumer!r} ({first.run}, "
         f"process {first.pid} on {first.host}): each would miss what the other has "
-        "read. Stop that one, or have a set of its own written for this one: "
-        f"`pxrdbench generate --rolling {consumer} --out` another folder"
+        "read. Stop that one, or have a set written for both: `pxrdbench generate "
+        f"--rolling {consumer},{consumer}-2 --out` another folder, and `train "
+        f"--consumer {consumer}-2`"
     )
 
 

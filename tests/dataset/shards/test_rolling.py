@@ -13,7 +13,7 @@ from pxrdbench.dataset.shards.rolling import (
     END_FILE,
     RollingSet,
     acknowledge,
-    find_consumer,
+    find_consumers,
     open_rolling,
 )
 from pxrdbench.dataset.shards.shard import write_shard
@@ -73,6 +73,55 @@ def test_acknowledged_shards_are_deleted_and_remembered(folder):
     assert Publisher(open_store(folder), "trainer").retire() == []
 
 
+@pytest.fixture
+def shared(recipe, tmp_path):
+    """Two shards that roll for two consumers."""
+    Manifest(recipe.card, SHARD_SAMPLES, BLOCK_SAMPLES).write(tmp_path)
+    open_rolling(tmp_path, "large,small")
+    for index in range(2):
+        add_shard(recipe, tmp_path, index)
+    return tmp_path
+
+
+def test_a_shard_goes_when_all_consumers_have_read_it(shared):
+    hand = Publisher(open_store(shared), "large,small")
+    acknowledge(shared, "large", 0)
+    acknowledge(shared, "large", 1)
+    assert hand.retire() == []
+    assert len(names_of(shared, "tar")) == 2
+    store = open_store(shared)
+    assert (find_origin(store, "large"), find_origin(store, "small")) == (2, 0)
+    acknowledge(shared, "small", 0)
+    (gone,) = hand.retire()
+    assert gone.index == 0
+    assert names_of(shared, "tar") == ["shard-000001.tar"]
+    assert names_of(shared, "ack") == ["shard-000001.large.ack"]
+    assert (find_origin(store, "large"), find_origin(store, "small")) == (2, 1)
+    # One that goes on from an older checkpoint says it again: nothing is left behind.
+    acknowledge(shared, "small", 0)
+    assert hand.retire() == []
+    assert names_of(shared, "ack") == ["shard-000001.large.ack"]
+
+
+def test_a_consumer_that_comes_late_is_refused_with_the_way_out(shared):
+    words = (
+        r"for the consumers 'large' and 'small', not 'third'.*train --consumer large"
+    )
+    for refused in (
+        lambda: RollingSet(shared, "third"),
+        lambda: open_rolling(shared, "large,small,third"),
+    ):
+        with pytest.raises(ShardError, match=words) as caught:
+            refused()
+        assert "--rolling large,small,third --out" in str(caught.value)
+    with pytest.raises(ShardError, match="and for all of them"):
+        open_rolling(shared, "large")
+    open_rolling(shared, "small,large")
+    assert RollingSet(shared, "small").consumer == "small"
+    with pytest.raises(ShardError, match="names a consumer twice"):
+        open_rolling(shared, "large,large")
+
+
 def retire_first(folder, monkeypatch, below, crash=False):
     """Have the first shards read, deleted, and their records put together."""
     monkeypatch.setattr(publisher, "_COMPACTED", 2)
@@ -101,7 +150,7 @@ def test_records_of_deleted_shards_become_one_line(folder, monkeypatch):
     plan = ShardPlan(manifest, folder, total_samples=None, max_bytes=10**9)
     assert (plan.samples, plan.shards, plan.retired) == (360, 1, 2)
     assert plan.next_span().index == 3
-    assert find_origin(open_store(folder)) == 2
+    assert find_origin(open_store(folder), "trainer") == 2
     # Whoever goes on from before has them drawn again.
     rolling = RollingSet(folder, "trainer")
     assert rolling.batch(100, 150).index.tolist() == list(range(100, 250))
@@ -118,7 +167,7 @@ def test_a_crash_while_records_are_put_together_counts_nothing_twice(
     assert "shard-000000.json" in names_of(folder, "json")
     manifest = Manifest.read(folder)
     assert (manifest.retired_below, manifest.held_samples) == (2, 360)
-    assert find_origin(open_store(folder)) == 2
+    assert find_origin(open_store(folder), "trainer") == 2
 
 
 @pytest.mark.parametrize(
@@ -194,13 +243,13 @@ def test_acknowledgements_of_others_delete_nothing(folder):
         open_rolling(folder, "x")
     with pytest.raises(ShardError, match="rolls for the consumer"):
         RollingSet(folder, "x")
-    assert find_consumer(folder) == "trainer"
+    assert find_consumers(folder) == ("trainer",)
 
 
 def test_set_that_does_not_roll_says_so(shards):
     with pytest.raises(ShardError, match="generate --rolling"):
         acknowledge(shards, "trainer", 0)
-    assert find_consumer(shards) is None
+    assert find_consumers(shards) == ()
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a/b", "a b", "x" * 65])

@@ -1,6 +1,6 @@
 """What the driver itself does for a shard, as a set grows: fabricated shards, no Ray.
 
-    python tests/helpers/streams/measure_driver.py [--shards 1000 10000 100000] [--more 2000]
+    python tests/helpers/streams/measure_driver.py [--shards 1000 100000]
 
 A crew that is done at once takes the place of workers and a store in memory that of a
 disk, so that what is timed is the driver's loop alone: plan, lease, list, count, tell.
