@@ -190,10 +190,12 @@ class Follower:
         self._log = out / STREAM_FILE
         consumer = self._set.consumer
         name = consumer_file(consumer or f"reader-{os.getpid()}")
+        known = find_consumers(self._set.store) if consumer else ()
+        self._others = {consumer_file(n): n for n in known if n != consumer}
         # A growing set has no consumer, and its producers wait for nobody.
-        self._meter = Meter(
-            self._set.store, name if consumer and is_first else "", PRODUCER_FILE
-        )
+        own = name if consumer and is_first else ""
+        self._meter = Meter(self._set.store, own, PRODUCER_FILE, *self._others)
+        self._producers = self._meter.others[PRODUCER_FILE]
         self._logged = self._saved = time.monotonic()
         self._save_seconds = 0.0
         self._waiting_since: float | None = None
@@ -216,7 +218,7 @@ class Follower:
     @property
     def producer(self) -> MeterReading | None:
         """How the producers stood last."""
-        return self._meter.other.last
+        return self._producers.last
 
     def state(self) -> Mapping[str, int]:
         """What a checkpoint keeps of the stream."""
@@ -255,9 +257,14 @@ class Follower:
         if now - self._waiting_since < 3.0:
             return
         place = self._set.store.location
-        producer, is_alive = self.producer, self._meter.other.is_alive
+        producer, is_alive = self.producer, self._producers.is_alive
         if producer is None:
             self.note = f"waiting for `pxrdbench generate --out {place}`"
+        elif is_alive and producer.phase == "waiting" and (slow := self._slow()):
+            self.note = (
+                f"waiting for shards, while the producers wait for room: {slow}. "
+                "Shards go when all consumers have read them"
+            )
         elif is_alive and producer.phase == "waiting" and self._set.consumer:
             self.note = (
                 "waiting for shards, while the producers wait for room: the limit of "
@@ -273,6 +280,19 @@ class Follower:
                 f"{producer.pid} on {producer.host}): waiting up to {PATIENCE:.0f} s "
                 "for the same `pxrdbench generate` to go on"
             )
+
+    def _slow(self) -> str:
+        """Say which other consumers are at work no more, or never were."""
+        told = []
+        for name, consumer in self._others.items():
+            watch = self._meter.others[name]
+            if watch.last is None:
+                told.append(f"the consumer {consumer!r} has not begun")
+            elif not watch.is_alive:
+                told.append(f"the consumer {consumer!r} has ended")
+        if self._others and not told:
+            told = [f"they also wait for {' and '.join(self._others.values())}"]
+        return ", ".join(told)
 
     def goes_on(self) -> None:
         """Note that batches come."""
@@ -318,7 +338,7 @@ class Follower:
 
     def _patience(self) -> float:
         """How long a shard may take, as the producers stand."""
-        if self._meter.other.is_alive:
+        if self._producers.is_alive:
             return float("inf")
         producer = self.producer
         if producer is None or producer.phase != "ended":

@@ -26,7 +26,11 @@ from pxrdbench.diffraction.pattern import TwoThetaGrid
 from pxrdbench.errors import OptionError, ShardError
 from pxrdbench.factory.publisher import Publisher
 from pxrdbench.learning.loading import following
-from pxrdbench.learning.loading.following import find_way, refuse_second
+from pxrdbench.learning.loading.following import (
+    Follower,
+    find_way,
+    refuse_second,
+)
 from pxrdbench.learning.loading.growing import GrowingSet
 from pxrdbench.learning.training.trainer import train
 
@@ -175,6 +179,26 @@ def test_two_experiments_read_one_set_by_their_names(tmp_path, monkeypatch):
     # The rest goes when producers look again.
     Publisher(open_store(tmp_path / "set"), "large,small").retire()
     assert not producer.tars()
+
+
+def test_who_is_waited_for_among_consumers_is_said(tmp_path, monkeypatch):
+    folder = write_set(RECIPE, tmp_path / "set", 2)
+    store = open_store(folder)
+    open_rolling(store, "large,small,late")
+    full, ended = MeterReading("waiting"), MeterReading("ended", run="elsewhere")
+    store.write(PRODUCER_FILE, full.to_json().encode())
+    store.write(consumer_file("small"), ended.to_json().encode())
+    with Follower(RollingSet(store, "large"), tmp_path, is_first=True) as follower:
+        until = time.monotonic() + 10
+        while follower.producer is None and time.monotonic() < until:
+            time.sleep(0.02)
+        follower.waits(0)
+        assert follower.note == ""
+        follower._waiting_since -= 5.0
+        follower.waits(0)
+    assert "while the producers wait for room" in follower.note
+    assert "the consumer 'small' has ended" in follower.note
+    assert "the consumer 'late' has not begun" in follower.note
 
 
 def test_a_name_is_refused_where_nobody_is_asked_for(tmp_path):
