@@ -1,5 +1,6 @@
 """The verbs of learning: train, models, export-model."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -294,6 +295,8 @@ def run_train(config: "TrainConfig") -> "TrainReport":
             )
 
         report = train(config, show)
+    if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+        return report
     console.print(
         f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
         f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "

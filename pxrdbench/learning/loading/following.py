@@ -316,8 +316,12 @@ class Follower:
             "trainer_waited": round(reading.waited, 4),
         }
         if producer is not None:
+            # Their file is some seconds old; what was read was written.
+            written = producer.samples
+            if isinstance(self.source, RollingSet):
+                written = max(written, reading.samples + self._set.origin)
             line |= {
-                "written": producer.samples,
+                "written": written,
                 "held_bytes": producer.bytes,
                 "max_bytes": producer.max_bytes,
                 "made_per_second": round(producer.per_second, 1),
