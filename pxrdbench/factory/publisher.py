@@ -29,7 +29,7 @@ from pxrdbench.errors import ShardError
 from pxrdbench.files import part_path
 
 # Requests to an object store at a time: at 100 ms each they list 250 shards a second.
-_AT_ONCE = 32
+AT_ONCE = 32
 # Records of so many shards in a row that are gone become one line.
 _COMPACTED = 256
 
@@ -55,7 +55,7 @@ class Publisher:
         self._pool: ThreadPoolExecutor | None = None
         self._retirer: ThreadPoolExecutor | None = None
         if not isinstance(store, LocalStore):
-            self._pool = ThreadPoolExecutor(_AT_ONCE, "pxrdbench-put")
+            self._pool = ThreadPoolExecutor(AT_ONCE, "pxrdbench-put")
             self._retirer = ThreadPoolExecutor(1, "pxrdbench-retire")
         self._listing: dict[int, tuple[ShardRecord, Future[None]]] = {}
         self._retiring: Future[list[ShardRecord]] | None = None

@@ -6,6 +6,7 @@ any order, with any interruption, leaves the same files. The plan is read from t
 folder at the start: that is all there is to resuming.
 """
 
+import math
 import signal
 import time
 from dataclasses import dataclass, replace
@@ -37,7 +38,7 @@ from pxrdbench.factory.progress import (
     OnProgress,
     explain_end,
 )
-from pxrdbench.factory.publisher import Publisher
+from pxrdbench.factory.publisher import AT_ONCE, Publisher
 from pxrdbench.factory.ray.crew import RayCrew
 from pxrdbench.factory.ray.session import RaySession, read_handler, restore_handler
 from pxrdbench.factory.run_log import RunLog
@@ -48,6 +49,10 @@ _ROLLING_SHARDS = 8
 _SAMPLE_BYTES = 1_500
 # One shard is read while the next one is there; a fifth for shards that are larger.
 _LEAST_SHARDS = 2.2
+# Records that one driver can put a second, for want of processor time: 2.8 ms each
+# (tests/helpers/streams/measure_puts.py); and the share of it that is no queue.
+_LISTED = 300.0
+_LISTED_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -208,8 +213,12 @@ def _write(
         try:
             size, seconds = _warm_up(config.recipe)
             plan.expect(size)
-            if note := _foresee(config, plan, seconds / workers):
-                tell(GenerateProgress("starting", workers, plan.samples, note=note))
+            for note in (
+                _foresee(config, plan, seconds / workers),
+                _foresee_listing(config, store, plan, seconds / workers),
+            ):
+                if note:
+                    tell(GenerateProgress("starting", workers, plan.samples, note=note))
             with (
                 RaySession(
                     workers, config.address, dashboard=config.dashboard
@@ -347,6 +356,38 @@ def _foresee(config: GenerateConfig, plan: ShardPlan, seconds: float) -> str:
         f"the {config.seconds / 3600:.3g} asked for, at {1 / seconds:,.0f} samples/s:"
         " raise --max-size, let a consumer make room (--rolling NAME), or train "
         "straight from the recipe (train --online)"
+    )
+
+
+def _foresee_listing(
+    config: GenerateConfig, store: Store, plan: ShardPlan, seconds: float
+) -> str:
+    """Say at the start if workers bring more shards than a store takes.
+
+    Args:
+        config: Of the run.
+        store: Where to.
+        plan: What there is.
+        seconds: Time a sample, of all workers together [s].
+
+    Returns:
+        A sentence with the size of shard that fits; empty if all is well.
+    """
+    if isinstance(store, LocalStore) or config.rolling:
+        return ""
+    started = time.perf_counter()
+    store.read(DATASET_FILE)
+    latency = time.perf_counter() - started
+    listed = min(AT_ONCE / latency, _LISTED)
+    brought = 1.0 / (seconds * plan.shard_samples)
+    if brought <= _LISTED_SHARE * listed:
+        return ""
+    blocks = math.ceil(1.0 / (seconds * _LISTED_SHARE * listed) / BLOCK_SAMPLES)
+    return (
+        f"{brought:,.0f} shards a second are more than one driver lists in this store, "
+        f"which answers after {1000 * latency:.0f} ms (about {listed:,.0f}): workers "
+        f"will wait. --shard-samples {blocks * BLOCK_SAMPLES} in a new place is large "
+        "enough"
     )
 
 

@@ -56,7 +56,7 @@ def list_shards(url, shards, at_once):
     from pxrdbench.dataset.storage.open import open_store
     from pxrdbench.factory import publisher
 
-    publisher._AT_ONCE = at_once
+    publisher.AT_ONCE = at_once
     offsets = tuple(range(0, 67_000_000, 340_000))
 
     def put(first, count):

@@ -57,6 +57,11 @@ class Pair:
         self.sides = {}
         self._output = (folder / "output.txt").open("a")
 
+    def fail(self, what):
+        """End with a sentence and the last words of both sides."""
+        words = Path(self._output.name).read_text(errors="replace")[-3000:]
+        raise SystemExit(f"{what}; they said:\n{words}")
+
     def command(self, side, samples=None):
         """What a person types, the trainer's with a model that is fast."""
         if side == "producer":
@@ -92,7 +97,7 @@ class Pair:
             return True
         process = self.sides[side]
         if process.poll() is not None:
-            raise SystemExit(f"the {side} had ended by itself: see {self._output.name}")
+            self.fail(f"the {side} had ended by itself")
         process.kill()
         process.wait()
         return True
@@ -108,9 +113,9 @@ class Pair:
         while not done():
             for side, process in self.sides.items():
                 if process.poll():
-                    raise SystemExit(f"the {side} failed: see {self._output.name}")
+                    self.fail(f"the {side} failed")
             if time.monotonic() > until:
-                raise SystemExit(f"{what} did not come: see {self._output.name}")
+                self.fail(f"{what} did not come")
             time.sleep(0.1)
 
     def end_at(self, samples=None):
@@ -130,7 +135,7 @@ class Pair:
         """Wait until both have ended."""
         for side in ("producer", "trainer"):
             if self.sides[side].wait(_WAIT * 5):
-                raise SystemExit(f"the {side} failed: see {self._output.name}")
+                self.fail(f"the {side} failed")
 
     def stop(self):
         """End what is left."""
