@@ -56,6 +56,10 @@ class Crew(Protocol):
     def workers(self) -> int:
         """How many could begin."""
 
+    @property
+    def death(self) -> str:
+        """Why the worker that died last did, and what to do; empty if nobody knows."""
+
     def start(self) -> list[Any]:
         """Start all workers, and wait until they could begin."""
 
@@ -341,10 +345,15 @@ class Run:
         self._drop(task.span)
         self._crashes[task.span.index] += 1
         if self._crashes[task.span.index] >= _MAX_CRASHES:
+            if "heard" not in why and self._crew.death:
+                remedy = self._crew.death
+            else:
+                remedy = (
+                    "without an error of their own; mostly a machine is out of memory: "
+                    "try fewer --workers"
+                )
             raise ShardError(
-                f"{task.span.name} lost {_MAX_CRASHES} workers ({why}) without an "
-                "error of their own; mostly a machine is out of memory: try fewer "
-                "--workers"
+                f"{task.span.name} lost {_MAX_CRASHES} workers ({why}), {remedy}"
             )
         self._crew.replace(task.worker)
 

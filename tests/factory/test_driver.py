@@ -44,7 +44,7 @@ class ScriptedCrew:
     """
 
     def __init__(self, script, workers=2, deaf=False):
-        self.workers = workers
+        self.workers, self.death = workers, ""
         self.coming = []
         self.written, self.stopped, self.replaced = [], [], 0
         self._script, self._deaf = script, deaf

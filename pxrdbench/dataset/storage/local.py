@@ -18,8 +18,8 @@ from pxrdbench.files import PART_SUFFIX, part_path, sync_folder, write_atomicall
 
 LOCK_FILE = ".lock"
 
-# What readers of a set write into its folder, while it is in progress; and how long that
-# may take at most [s].
+# What readers of a set write into its folder, in progress; and how long that takes at
+# most [s].
 _OF_READERS = re.compile(r"(shard-\d+\..*\.ack|consumer-.*\.json)\.")
 _READERS_TIME = 3600.0
 

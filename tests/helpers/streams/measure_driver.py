@@ -44,7 +44,7 @@ class InstantCrew:
     """Every shard is there as soon as it is asked for."""
 
     def __init__(self, workers, recipe):
-        self.workers, self._recipe = workers, recipe
+        self.workers, self.death, self._recipe = workers, "", recipe
 
     def start(self):
         return list(range(self.workers))
