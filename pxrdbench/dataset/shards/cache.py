@@ -11,9 +11,9 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pxrdbench.dataset.shards.manifest import ShardRecord
@@ -21,12 +21,14 @@ from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.object_store import ObjectStore
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError, StoreError
-from pxrdbench.files import part_path
+from pxrdbench.files import PART_SUFFIX, part_path
 
 # What shards of stores may take on the local disk, unless said otherwise [bytes].
 CACHE_BYTES = 4_000_000_000
 # A copy that another process deletes, or leaves cut short, is fetched so often.
 _TRIES = 4
+# A copy in progress that has not grown for so long has no writer any more [s].
+_ABANDONED = 3600.0
 # Shards that are fetched at a time.
 _AT_ONCE = 8
 
@@ -63,7 +65,7 @@ class ShardCache:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
         self._has_warned = False
-        self._pool: ThreadPoolExecutor | None = None
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
         self._coming: set[str] = set()
 
     @property
@@ -113,14 +115,15 @@ class ShardCache:
                 if record.name in self._coming or self._path(record).exists():
                     continue
                 self._coming.add(record.name)
-                if self._pool is None:
-                    self._pool = ThreadPoolExecutor(_AT_ONCE, "pxrdbench-fetch")
-                self._pool.submit(self._come, record)
+            # A process that ends waits for no shard that nobody will read.
+            threading.Thread(
+                target=self._come, args=(record,), name="pxrdbench-fetch", daemon=True
+            ).start()
 
     def _come(self, record: ShardRecord) -> None:
         """Fetch a shard without a word."""
         try:
-            with contextlib.suppress(OSError, ShardError):
+            with self._slots, contextlib.suppress(OSError, ShardError):
                 self._try_fetch(record, self._path(record))
         finally:
             with self._lock:
@@ -210,6 +213,10 @@ class ShardCache:
     def _make_room(self, needed: int) -> None:
         """Delete the copies that were not used for the longest time."""
         found = []
+        for path in self.folder.glob(f"shard-*{PART_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink(missing_ok=True)  # its process was killed
         for path in self.folder.glob("shard-*.tar"):
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 status = path.stat()
