@@ -109,7 +109,7 @@ def generate(
         Optional[str], typer.Option(help="Ray cluster to join (HOST:PORT, auto).")
     ] = None,
     rolling: Annotated[
-        str, typer.Option(help="Delete what this one consumer has acknowledged.")
+        str, typer.Option(help="Delete what this consumer, or all of a,b,…, have read.")
     ] = "",
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Ray's dashboard, on this machine.")

@@ -187,7 +187,7 @@ def _share(model: str, recipe: dict[str, Any]) -> tuple[int, int]:
 @contextmanager
 def _producers(command: Sequence[str], place: str, log: Path) -> Iterator[None]:
     """Producers in a process of their own, for the length of a ``with`` block."""
-    from pxrdbench.dataset.shards.rolling import find_consumer
+    from pxrdbench.dataset.shards.rolling import find_consumers
     from pxrdbench.dataset.storage.open import open_store
 
     with log.open("a") as file:
@@ -199,7 +199,7 @@ def _producers(command: Sequence[str], place: str, log: Path) -> Iterator[None]:
         )
     try:
         store, ends = open_store(place), time.monotonic() + _DESCRIBED
-        while find_consumer(store) is None:
+        while not find_consumers(store):
             if process.poll() is not None or time.monotonic() > ends:
                 raise ShardError(f"the producers did not begin: {_last_line(log)}")
             time.sleep(0.2)

@@ -1,5 +1,6 @@
 """The verbs of learning: train, models, export-model."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -47,6 +48,10 @@ def train(
     ] = None,
     shards: Annotated[
         Optional[str], typer.Option(help="Folder of shards, or s3://…")
+    ] = None,
+    consumer: Annotated[
+        Optional[str],
+        typer.Option(help="Of a rolling set with several: which one reads."),
     ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Draw patterns while training.")
@@ -290,6 +295,8 @@ def run_train(config: "TrainConfig") -> "TrainReport":
             )
 
         report = train(config, show)
+    if os.environ.get("RANK", "0") != "0":  # the first process speaks for all
+        return report
     console.print(
         f"[bold]{config.model}[/], {report.n_parameters:,} parameters: "
         f"{report.patterns_seen:,} patterns in {format_seconds(report.seconds)}, "

@@ -83,6 +83,13 @@ class BatchSource(ABC):
             EndOfSource: If the source ends before.
         """
 
+    def expect(self, numbers: Int64[np.ndarray, " soon"]) -> None:  # noqa: B027 - most sources need nothing
+        """Hear which samples are wanted soon, to begin to fetch them; waits not.
+
+        Args:
+            numbers: Samples in any order.
+        """
+
     def identity(self) -> Mapping[str, str | int]:
         """What tells this source from another, for the state of a loader."""
         length = -1 if self.length is None else self.length

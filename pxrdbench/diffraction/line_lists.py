@@ -117,3 +117,16 @@ def move_to_wavelength(two_theta: Doubles, ratio: float) -> Doubles:
     # sin² θ is 1/d² at a wavelength of 2.
     fill_two_theta(square, 2.0 * ratio, moved)
     return moved
+
+
+@njit(cache=True, nogil=True)
+def move_by_cosine(
+    two_theta: Doubles, offset: Offsets, most: Float64[np.ndarray, " batch"]
+) -> Doubles:
+    """Angles 2θ + most · cos θ, one ``most`` [degrees] a list."""
+    moved = np.empty(two_theta.shape[0])
+    for i in range(offset.shape[0] - 1):
+        for p in range(offset[i], offset[i + 1]):
+            cosine = sine_of_half_turns(0.5 - two_theta[p] * (1.0 / 360.0))
+            moved[p] = two_theta[p] + most[i] * cosine
+    return moved

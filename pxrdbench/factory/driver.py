@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from pxrdbench.dataset.shards.manifest import ShardSpan
+from pxrdbench.dataset.shards.manifest import ShardRecord, ShardSpan
 from pxrdbench.dataset.shards.meter import Meter, MeterReading
 from pxrdbench.dataset.shards.shard import ShardProgress
 from pxrdbench.dataset.storage.store import is_disk_full
@@ -44,6 +44,8 @@ _MAX_CRASHES = 3
 # The driver looks for acknowledgements this often [s]: a listing of the store.
 _RETIRE_EVERY = 2.0
 _PAUSE = 0.1
+# And, where nothing else is to be done, whether records have arrived.
+_LISTING_PAUSE = 0.01
 
 
 @runtime_checkable
@@ -54,6 +56,10 @@ class Crew(Protocol):
     def workers(self) -> int:
         """How many could begin."""
 
+    @property
+    def death(self) -> str:
+        """Why the worker that died last did, and what to do; empty if nobody knows."""
+
     def start(self) -> list[Any]:
         """Start all workers, and wait until they could begin."""
 
@@ -63,8 +69,17 @@ class Crew(Protocol):
     def replace(self, dead: Any) -> None:
         """End a worker for good and start another one for it."""
 
-    def write(self, worker: Any, span: ShardSpan, max_bytes: int) -> Any:
-        """Have a shard written; gives a stream of progress."""
+    def write(
+        self, worker: Any, span: ShardSpan, max_bytes: int, *, replaces: bool
+    ) -> Any:
+        """Have a shard written; gives a stream of progress.
+
+        Args:
+            worker: Who writes.
+            span: What.
+            max_bytes: How large it may become.
+            replaces: Whether a record of that number stands there and must go first.
+        """
 
     def stop(self, workers: list[Any]) -> None:
         """Ask workers to give up their shard."""
@@ -135,6 +150,8 @@ class Run:
         self._waited_seconds = 0.0
         self._no_room = False
         self._tasks: list[Task] = []
+        # Shards whose records are on their way, with the seconds that they took.
+        self._listing: dict[int, tuple[ShardProgress, float]] = {}
         self._idle: list[Any] = []
         self._shard_seconds = 0.0
         self._stopped_by: Limit | None = None
@@ -156,6 +173,7 @@ class Run:
         self._started = self._heard_of_workers = time.monotonic()
         while True:
             self._watch(is_interrupted())
+            self._take_listed()
             self._retire()
             self._idle += self._crew.arrivals()
             self.had_workers |= bool(self._idle)
@@ -175,7 +193,7 @@ class Run:
             self._waited_seconds += seconds * len(self._idle) / self._crew.workers
 
     def _is_over(self) -> bool:
-        if not self._tasks:
+        if not self._tasks and not self._listing:
             return self._stopped_by is not None
         waited = time.monotonic() - self._asked_at
         if self._stopped_by == "time":
@@ -207,11 +225,15 @@ class Run:
 
     def _retire(self) -> None:
         """Delete what the consumer has read."""
-        now = time.monotonic()
-        if self._publisher is None or now - self._retired_at < _RETIRE_EVERY:
+        if self._publisher is None:
             return
-        self._retired_at = now
-        for record in self._publisher.retire():
+        now = time.monotonic()
+        is_due = now - self._retired_at >= _RETIRE_EVERY
+        if is_due:
+            self._retired_at = now
+        gone = self._publisher.retire_beside(is_due=is_due)
+        self._take_listed()  # what is gone was listed before
+        for record in gone:
             self._plan.retire(record.index)
             self._log.note("retired", shard=record.name, bytes=record.bytes)
 
@@ -231,14 +253,16 @@ class Run:
                 return
             worker = self._idle.pop()
             self._plan.start(span, room)
-            stream = self._crew.write(worker, span, room)
+            stream = self._crew.write(
+                worker, span, room, replaces=self._plan.has_record(span)
+            )
             now = time.monotonic()
             self._tasks.append(Task(worker, span, stream, now, now))
             self._log.note("leased", shard=span.name, worker=str(worker))
 
     def _pause_or_end(self, span: ShardSpan | None, room: int) -> None:
         """What to do when no shard can be leased out: wait for room, or end."""
-        if self._tasks:
+        if self._tasks or self._listing:
             return
         if span is None:
             self._stop("samples")
@@ -254,7 +278,7 @@ class Run:
         if not self._tasks:
             if not self._idle:
                 self._check_alone()
-            time.sleep(_PAUSE)
+            time.sleep(_LISTING_PAUSE if self._listing else _PAUSE)
             return
         self._heard_of_workers = time.monotonic()
         for stream in self._crew.wait([task.stream for task in self._tasks]):
@@ -269,10 +293,10 @@ class Run:
     def _take(self, task: Task, progress: ShardProgress) -> None:
         """Count what came under a lease; in the end the worker is free again."""
         task.progress = progress
-        stopped = progress.stopped
+        stopped, is_listed = progress.stopped, True
         if self._publisher is not None:
             try:
-                self._publisher.take(task.span, progress)
+                is_listed = self._publisher.take(task.span, progress)
             except OSError as error:
                 if not is_disk_full(error):
                     raise
@@ -287,15 +311,31 @@ class Run:
             if stopped == "disk" and self._stopped_by is None:
                 self._stop("disk")
             return
-        self._plan.finish(progress.record)
-        self.samples_new += progress.samples
-        self._shard_seconds = time.monotonic() - task.started
+        seconds = time.monotonic() - task.started
+        if is_listed:
+            self._finish(progress.record, progress.samples, seconds)
+        else:
+            self._listing[task.span.index] = progress, seconds
+
+    def _take_listed(self) -> None:
+        """Count shards whose records have arrived where they belong."""
+        if self._publisher is None or not self._listing:
+            return
+        for record in self._publisher.listed():
+            progress, seconds = self._listing.pop(record.index)
+            self._finish(record, progress.samples, seconds)
+
+    def _finish(self, record: ShardRecord, samples: int, seconds: float) -> None:
+        """Count a shard that is listed."""
+        self._plan.finish(record)
+        self.samples_new += samples
+        self._shard_seconds = seconds
         self._log.note(
             "finished",
-            shard=task.span.name,
-            samples=progress.samples,
-            bytes=progress.record.bytes,
-            seconds=round(self._shard_seconds, 3),
+            shard=record.name,
+            samples=samples,
+            bytes=record.bytes,
+            seconds=round(seconds, 3),
         )
 
     def _end_lease(self, task: Task, why: str) -> None:
@@ -305,10 +345,15 @@ class Run:
         self._drop(task.span)
         self._crashes[task.span.index] += 1
         if self._crashes[task.span.index] >= _MAX_CRASHES:
+            if "heard" not in why and self._crew.death:
+                remedy = self._crew.death
+            else:
+                remedy = (
+                    "without an error of their own; mostly a machine is out of memory: "
+                    "try fewer --workers"
+                )
             raise ShardError(
-                f"{task.span.name} lost {_MAX_CRASHES} workers ({why}) without an "
-                "error of their own; mostly a machine is out of memory: try fewer "
-                "--workers"
+                f"{task.span.name} lost {_MAX_CRASHES} workers ({why}), {remedy}"
             )
         self._crew.replace(task.worker)
 
@@ -339,7 +384,9 @@ class Run:
 
     def _report(self) -> None:
         plan = self._plan
-        in_progress = sum(task.progress.samples for task in self._tasks)
+        news = [task.progress for task in self._tasks]
+        news += [progress for progress, _ in self._listing.values()]
+        in_progress = sum(progress.samples for progress in news)
         self._meter.note(self.seconds, self.samples_new + in_progress)
         progress = GenerateProgress(
             phase=self._phase,
@@ -348,7 +395,7 @@ class Run:
             samples_new=self.samples_new + in_progress,
             total_samples=plan.total_samples,
             samples_per_second=self._meter.rate,
-            bytes=plan.bytes + sum(task.progress.bytes for task in self._tasks),
+            bytes=plan.bytes + sum(progress.bytes for progress in news),
             max_bytes=plan.max_bytes,
             shards=plan.shards,
             retired=plan.retired,

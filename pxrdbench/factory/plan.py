@@ -1,5 +1,6 @@
 """Which shard comes next, and whether there is room for it."""
 
+import heapq
 import re
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -37,6 +38,8 @@ class ShardPlan:
         total_samples: Where the set ends; None for no end.
         max_bytes: Size that the folder's shards may have together.
         bytes_per_sample: Largest seen so far.
+        samples: Of finished shards, retired ones included.
+        bytes: Size of the shards that are there.
     """
 
     def __init__(
@@ -51,35 +54,38 @@ class ShardPlan:
         self.total_samples = total_samples
         self.max_bytes = max_bytes
         self.bytes_per_sample = 0.0
+        # Totals run along: a sum over all shards would cost more with every shard.
+        self.bytes = 0
+        self.samples = manifest.retired_below * manifest.shard_samples
         self._store = open_store(location)
-        self._next = 0
+        self._below = manifest.retired_below
+        # Numbers from here on were not looked at yet; those given up lie before it.
+        self._next = self._below
+        self._again: list[int] = []
         # Retired shards are done too: whoever misses them draws them from the recipe.
-        self._samples = {r.index: r.samples for r in manifest.retired}
-        self._records = {record.index: record for record in manifest.records}
-        self._samples |= {r.index: r.samples for r in manifest.records}
+        self._samples: dict[int, int] = {}
+        self._bytes: dict[int, int] = {}
+        self._incomplete = {int(name.partition("-")[2]) for name in manifest.missing}
         self._reserved: dict[int, int] = {}
+        self._reserved_bytes = 0
+        for record in manifest.records:
+            self._note(record.index, record.samples)
+            self._hold(record.index, record.bytes)
+        for record in manifest.retired:
+            self._note(record.index, record.samples)
         for record in manifest.records + manifest.retired:
             self._learn(record.bytes, record.samples)
-
-    @property
-    def samples(self) -> int:
-        """Samples of finished shards, retired ones included."""
-        return sum(self._samples.values())
-
-    @property
-    def bytes(self) -> int:
-        """Size of the shards that are there."""
-        return sum(record.bytes for record in self._records.values())
+        self.next_span()  # passes over what is there, once
 
     @property
     def shards(self) -> int:
         """Number of finished shards that are there."""
-        return len(self._records)
+        return len(self._bytes)
 
     @property
     def retired(self) -> int:
         """Number of shards that were read and deleted."""
-        return len(self._samples) - len(self._records)
+        return self._below + len(self._samples) - len(self._bytes)
 
     @property
     def total_shards(self) -> int | None:
@@ -90,23 +96,27 @@ class ShardPlan:
 
     def next_span(self) -> ShardSpan | None:
         """Find the first shard that is neither written nor in progress."""
-        index = self._next
-        while self.total_shards is None or index < self.total_shards:
-            span = ShardSpan.of(index, self.shard_samples, self.total_samples)
-            is_there = self._samples.get(index, 0) >= span.samples
-            if not is_there and index not in self._reserved:
+        if self._again:
+            return self._span(self._again[0])
+        while self.total_shards is None or self._next < self.total_shards:
+            span = self._span(self._next)
+            if self._samples.get(span.index, 0) < span.samples:
                 return span
-            index += 1
-            if is_there and index == self._next + 1:
-                self._next = index
+            self._next += 1
         return None
+
+    def _span(self, index: int) -> ShardSpan:
+        return ShardSpan.of(index, self.shard_samples, self.total_samples)
+
+    def has_record(self, span: ShardSpan) -> bool:
+        """Whether a record of this number stands there, which must give way."""
+        return span.index in self._samples or span.index in self._incomplete
 
     def room_for(self, span: ShardSpan) -> int:
         """Bytes that a shard is expected to need at most; 0 if there is no room."""
         # A tar ends with up to 10 kB of zeros.
         needed = int(_RESERVE * self.bytes_per_sample * span.samples) + 20_000
-        in_progress = sum(self._reserved.values())
-        free = min(self.max_bytes - self.bytes, self._free_disk) - in_progress
+        free = min(self.max_bytes - self.bytes, self._free_disk) - self._reserved_bytes
         return needed if needed <= free else 0
 
     @property
@@ -124,24 +134,41 @@ class ShardPlan:
         self.bytes_per_sample = max(self.bytes_per_sample, bytes_per_sample)
 
     def start(self, span: ShardSpan, reserved_bytes: int) -> None:
-        """Note that a shard is in progress."""
+        """Note that the shard that `next_span` found is in progress."""
+        if self._again and self._again[0] == span.index:
+            heapq.heappop(self._again)
+        else:
+            self._next = span.index + 1
         self._reserved[span.index] = reserved_bytes
+        self._reserved_bytes += reserved_bytes
 
     def finish(self, record: ShardRecord) -> None:
         """Note that a shard is written."""
-        del self._reserved[record.index]
-        self._records[record.index] = record
-        self._samples[record.index] = record.samples
+        self._reserved_bytes -= self._reserved.pop(record.index)
+        self._note(record.index, record.samples)
+        self._hold(record.index, record.bytes)
+        self._incomplete.discard(record.index)
         self._learn(record.bytes, record.samples)
 
     def retire(self, index: int) -> None:
         """Note that a shard was deleted after its consumer had read it."""
-        self._records.pop(index, None)
+        self.bytes -= self._bytes.pop(index, 0)
 
     def give_up(self, span: ShardSpan, samples: int = 0, size: int = 0) -> None:
         """Note that a shard is not written after all, and what was seen of its size."""
-        del self._reserved[span.index]
+        self._reserved_bytes -= self._reserved.pop(span.index)
+        heapq.heappush(self._again, span.index)
         self._learn(size, samples)
+
+    def _note(self, index: int, samples: int) -> None:
+        """Count the samples of a shard, once."""
+        self.samples += samples - self._samples.get(index, 0)
+        self._samples[index] = samples
+
+    def _hold(self, index: int, size: int) -> None:
+        """Count the bytes of a shard, once."""
+        self.bytes += size - self._bytes.get(index, 0)
+        self._bytes[index] = size
 
     def _learn(self, size: int, samples: int) -> None:
         if samples:

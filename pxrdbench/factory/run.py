@@ -6,9 +6,10 @@ any order, with any interruption, leaves the same files. The plan is read from t
 folder at the start: that is all there is to resuming.
 """
 
+import math
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 
@@ -21,7 +22,7 @@ from pxrdbench.dataset.shards.meter import (
     consumer_file,
 )
 from pxrdbench.dataset.shards.own_prior import keep_prior
-from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling
+from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling, parse_consumers
 from pxrdbench.dataset.shards.shard import draw_block
 from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.open import PATIENCE, open_store
@@ -37,7 +38,7 @@ from pxrdbench.factory.progress import (
     OnProgress,
     explain_end,
 )
-from pxrdbench.factory.publisher import Publisher
+from pxrdbench.factory.publisher import AT_ONCE, Publisher
 from pxrdbench.factory.ray.crew import RayCrew
 from pxrdbench.factory.ray.session import RaySession, read_handler, restore_handler
 from pxrdbench.factory.run_log import RunLog
@@ -48,6 +49,10 @@ _ROLLING_SHARDS = 8
 _SAMPLE_BYTES = 1_500
 # One shard is read while the next one is there; a fifth for shards that are larger.
 _LEAST_SHARDS = 2.2
+# Records that one driver can put a second, for want of processor time: 2.8 ms each
+# (tests/helpers/streams/measure_puts.py); and the share of it that is no queue.
+_LISTED = 300.0
+_LISTED_SHARE = 0.7
 
 
 @dataclass(frozen=True)
@@ -66,8 +71,8 @@ class GenerateConfig:
         shard_samples: Samples of a shard: those of the folder, or 50,000, if not
             given.
         address: Ray cluster to join; a private one on this machine if not given.
-        rolling: Name of the one consumer whose acknowledgements delete shards. A full
-            folder is then waited for; it does not end the run.
+        rolling: Names of the consumers, with commas, whose acknowledgements delete
+            shards. A full folder is then waited for; it does not end the run.
         dashboard: Whether Ray shows its dashboard on this machine.
         patience: How long failing requests to an object store are repeated [s].
         learnt: What the recipe's prior was fitted on, as its private sidecar has it.
@@ -94,6 +99,8 @@ class GenerateConfig:
                 raise ShardError(f"{name} is {value}; it must be above 0")
         if self.max_size_bytes <= 0:
             raise ShardError(f"max_size_bytes is {self.max_size_bytes}, not above 0")
+        if self.rolling:
+            parse_consumers(self.rolling)
 
     @property
     def seconds(self) -> float | None:
@@ -144,15 +151,30 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     keep_prior(store, config.recipe.prior, config.learnt)
     if config.rolling:
         open_rolling(store, config.rolling)
-    publisher = Publisher(store, config.rolling)
+    with Publisher(store, config.rolling) as publisher:
+        return _write(config, store, manifest, publisher, tell)
+
+
+def _write(
+    config: GenerateConfig,
+    store: Store,
+    manifest: Manifest,
+    publisher: Publisher,
+    tell: OnProgress,
+) -> GenerateReport:
+    """Work if there is something to do."""
     store.sweep()
-    publisher.retire()
+    publisher.learn(manifest)
+    if config.rolling and publisher.retire():
+        manifest = Manifest.read(store)
     plan = ShardPlan(
-        Manifest.read(store) if config.rolling else manifest,
+        manifest,
         store,
         total_samples=config.samples,
         max_bytes=config.max_size_bytes,
     )
+    # A run may go on for months: what is known of each shard is let go.
+    manifest = replace(manifest, records=(), retired=())
     if plan.next_span() is None:
         _write_end(store, plan)  # unless an earlier run died just before it could
         if not config.rolling:
@@ -184,16 +206,21 @@ def _generate(config: GenerateConfig, store: Store, tell: OnProgress) -> Generat
     )
     run: Run | None = None
     stopped_by: Limit = "interrupted"
-    other = consumer_file(config.rolling) if config.rolling else ""
+    names = parse_consumers(config.rolling) if config.rolling else ()
+    others = [consumer_file(name) for name in names]
     # A set that does not roll is in the end as if nobody had watched.
-    meter = Meter(store, PRODUCER_FILE, other, stays=bool(config.rolling))
+    meter = Meter(store, PRODUCER_FILE, *others, stays=bool(config.rolling))
     meter.say(MeterReading("starting", samples=plan.samples, bytes=plan.bytes))
     with meter:
         try:
             size, seconds = _warm_up(config.recipe)
             plan.expect(size)
-            if note := _foresee(config, plan, seconds / workers):
-                tell(GenerateProgress("starting", workers, plan.samples, note=note))
+            for note in (
+                _foresee(config, plan, seconds / workers),
+                _foresee_listing(config, store, plan, seconds / workers),
+            ):
+                if note:
+                    tell(GenerateProgress("starting", workers, plan.samples, note=note))
             with (
                 RaySession(
                     workers, config.address, dashboard=config.dashboard
@@ -341,6 +368,38 @@ def _foresee(config: GenerateConfig, plan: ShardPlan, seconds: float) -> str:
         f"the {config.seconds / 3600:.3g} asked for, at {1 / seconds:,.0f} samples/s:"
         " raise --max-size, let a consumer make room (--rolling NAME), or train "
         "straight from the recipe (train --online)"
+    )
+
+
+def _foresee_listing(
+    config: GenerateConfig, store: Store, plan: ShardPlan, seconds: float
+) -> str:
+    """Say at the start if workers bring more shards than a store takes.
+
+    Args:
+        config: Of the run.
+        store: Where to.
+        plan: What there is.
+        seconds: Time a sample, of all workers together [s].
+
+    Returns:
+        A sentence with the size of shard that fits; empty if all is well.
+    """
+    if isinstance(store, LocalStore) or config.rolling:
+        return ""
+    started = time.perf_counter()
+    store.read(DATASET_FILE)
+    latency = time.perf_counter() - started
+    listed = min(AT_ONCE / latency, _LISTED)
+    brought = 1.0 / (seconds * plan.shard_samples)
+    if brought <= _LISTED_SHARE * listed:
+        return ""
+    blocks = math.ceil(1.0 / (seconds * _LISTED_SHARE * listed) / BLOCK_SAMPLES)
+    return (
+        f"{brought:,.0f} shards a second are more than one driver lists in this store, "
+        f"which answers after {1000 * latency:.0f} ms (about {listed:,.0f}): workers "
+        f"will wait. --shard-samples {blocks * BLOCK_SAMPLES} in a new place is large "
+        "enough"
     )
 
 

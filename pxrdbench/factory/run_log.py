@@ -3,7 +3,7 @@
 A line is an object with ``time`` (UTC, ISO 8601) and ``event``: ``started``,
 ``leased``, ``finished``, ``given_up``, ``lease_lost``, ``retired``, ``progress``,
 ``stopping``, ``ended``. A folder's log grows from run to run; in an object store, which
-knows no appending, each run has a log object of its own.
+knows no appending, each run has log objects of its own, ``log-TIME.jsonl`` and on.
 """
 
 import json
@@ -22,6 +22,8 @@ LOG_FILE = "log.jsonl"
 # Progress is logged this often, and the log object of a store written anew [s].
 _PROGRESS_EVERY = 10.0
 _PUT_EVERY = 60.0
+# An object with more lines than this is left as it is, and another one begun.
+_MOST_LINES = 5000
 
 
 class RunLog:
@@ -36,8 +38,8 @@ class RunLog:
         self._lines: list[str] = []
         self._progress_at = float("-inf")
         self._put_at = time.monotonic()
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self._name = f"log-{stamp}.jsonl"
+        self._stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        self._part = 0
 
     def note(self, event: str, **details: Any) -> None:
         """Write a line down."""
@@ -57,9 +59,16 @@ class RunLog:
             self._put_at = time.monotonic()
             text = "\n".join([*self._lines, ""])
             try:
-                self._store.write(self._name, text.encode())
+                self._store.write(self._name(), text.encode())
             except ShardError:
                 return
+            if len(self._lines) > _MOST_LINES:  # what is put grows with every put
+                self._lines = []
+                self._part += 1
+
+    def _name(self) -> str:
+        part = f"-{self._part:04d}" if self._part else ""
+        return f"log-{self._stamp}{part}.jsonl"
 
     def progress(self, progress: GenerateProgress) -> None:
         """Write down how far the run is, now and then."""

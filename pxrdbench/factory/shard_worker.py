@@ -65,8 +65,15 @@ class ShardWorker:
         """Give up the shard in progress; called from another thread."""
         self._stop.set()
 
-    def write(self, span: ShardSpan, max_bytes: int) -> Iterator[ShardProgress]:
+    def write(
+        self, span: ShardSpan, max_bytes: int, *, replaces: bool = True
+    ) -> Iterator[ShardProgress]:
         """Write a shard; tell about it now and then, and in the end.
+
+        Args:
+            span: Which.
+            max_bytes: How large it may become.
+            replaces: Whether its record may stand there, and is deleted first.
 
         Yields:
             Samples and bytes so far; in the end the record, or why there is none.
@@ -75,7 +82,9 @@ class ShardWorker:
         try:
             for progress in self._write(span, max_bytes):
                 if progress.record is not None:
-                    yield from self._hand_over(progress, progress.record.name)
+                    yield from self._hand_over(
+                        progress, progress.record.name, replaces=replaces
+                    )
                     return
                 if progress.stopped or time.monotonic() - last > _TICK:
                     last = time.monotonic()
@@ -96,7 +105,9 @@ class ShardWorker:
             publish=False,
         )
 
-    def _hand_over(self, finished: ShardProgress, name: str) -> Iterator[ShardProgress]:
+    def _hand_over(
+        self, finished: ShardProgress, name: str, *, replaces: bool
+    ) -> Iterator[ShardProgress]:
         """Bring a finished file to where it belongs."""
         part = Path(finished.part)
         if self._is_sending:
@@ -109,6 +120,7 @@ class ShardWorker:
             yield finished
         else:
             # A record never stands beside another tar than its own.
-            self._store.remove(f"{name}.json")
+            if replaces:
+                self._store.remove(f"{name}.json")
             self._store.adopt(part, f"{name}.tar")
             yield replace(finished, part="")

@@ -50,6 +50,8 @@ REFUSED = [
         if option != "--prior"
     ),
     (f"{TRAIN} --online --data", "nowhere", "--data"),
+    (f"{TRAIN} --online --consumer", "small", "--consumer"),
+    (f"{TRAIN} {SOURCES['real']} --consumer", "small", "--consumer"),
     (f"{TRAIN} --shards nowhere --data", "nowhere", "--data"),
     (f"{TRAIN} --source import:nowhere --data", "nowhere", "data"),
     (f"{TRAIN} --shards nowhere --tasks", "space_group,lattice", "lattice"),

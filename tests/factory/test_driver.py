@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from measure_driver import time_shard
 
 from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord
 from pxrdbench.dataset.shards.shard import ShardProgress
@@ -43,7 +44,7 @@ class ScriptedCrew:
     """
 
     def __init__(self, script, workers=2, deaf=False):
-        self.workers = workers
+        self.workers, self.death = workers, ""
         self.coming = []
         self.written, self.stopped, self.replaced = [], [], 0
         self._script, self._deaf = script, deaf
@@ -59,7 +60,7 @@ class ScriptedCrew:
         self.replaced += 1
         self.coming.append(dead + 100)
 
-    def write(self, worker, span, max_bytes):
+    def write(self, worker, span, max_bytes, *, replaces):
         self.written.append(span.index)
         self.allowed = max_bytes
         return [worker, iter(self._script(span)), ShardProgress()]
@@ -239,11 +240,14 @@ class Consumer:
 
     def take(self, span, progress):
         self.there += [progress.record] * (progress.record is not None)
+        return True
 
     def drop(self, span):
         pass
 
-    def retire(self):
+    def retire_beside(self, *, is_due):
+        if not is_due:
+            return []
         read, self.there = self.there[:1], self.there[1:]
         return read
 
@@ -280,3 +284,13 @@ def test_full_disk_in_a_worker_ends_the_run(recipe, tmp_path):
     run, plan, _ = run_of(recipe, tmp_path, crew, total=1000)
     assert run.work(never) == "disk"
     assert plan.samples == 300
+
+
+def test_a_shard_costs_the_driver_no_more_where_there_are_many(recipe):
+    """Work a shard with 30,000 fabricated shards there is within 1.5 of 300's."""
+    times = {300: [], 30_000: []}
+    for _ in range(5):
+        for shards, some in times.items():
+            some.append(time_shard(recipe, shards, 400, 8))
+    few, many = (min(some) for some in times.values())
+    assert many < 1.5 * few, times

@@ -1,13 +1,20 @@
 """Shards come in order, and the folder never outgrows its limit."""
 
+import os
+import time
+import uuid
+
 import pytest
 
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.manifest import Manifest, ShardRecord, ShardSpan
+from pxrdbench.dataset.storage.local import LocalStore
+from pxrdbench.dataset.storage.object_store import ObjectStore
 from pxrdbench.errors import ShardError
 from pxrdbench.factory.limits import format_size, parse_size
 from pxrdbench.factory.plan import ShardPlan, lock_folder, open_folder, sweep_folder
 from pxrdbench.factory.progress import GenerateProgress, RateMeter
+from pxrdbench.factory.run import GenerateConfig, _foresee_listing
 
 
 def record(index, samples=100, size=100_000):
@@ -146,6 +153,20 @@ def test_sweep_removes_files_in_progress_only(tmp_path):
     ]
 
 
+def test_sweep_spares_what_a_reader_is_about_to_rename(tmp_path):
+    """A producer that began swept acknowledgements in progress: the trainer ended."""
+    names = [f"{name}.{uuid.uuid4().hex}.part" for name in (
+        "shard-000001.trainer.ack", "consumer-trainer.json", "shard-000002.json",
+        "shard-000003.large.ack",
+    )]  # fmt: skip
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    old = time.time() - 7200.0
+    os.utime(tmp_path / names[3], (old, old))
+    sweep_folder(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == set(names[:2])
+
+
 def test_rate_is_that_of_the_last_seconds():
     meter = RateMeter()
     assert meter.rate == 0.0
@@ -180,3 +201,33 @@ def test_first_limit_is_named():
     idle = GenerateProgress("starting", workers=2)
     assert idle.limit is None
     assert idle.seconds_left is None
+
+
+class Distant(ObjectStore):
+    """A store that answers late, of which only the description is read."""
+
+    def __init__(self, delay):
+        super().__init__("memory://distant", 0.0)
+        self.delay = delay
+
+    def read(self, name, start=0, stop=None):
+        time.sleep(self.delay)
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("workers", "delay", "samples"),
+    [(2, 0.03, None), (150, 0.03, None), (200, 0.1, None), (1000, 0.03, 190_720)],
+)
+def test_what_a_distant_store_takes_is_said(recipe, workers, delay, samples):
+    config = GenerateConfig(recipe, "memory://distant", workers=workers)
+    plan = ShardPlan(
+        Manifest(recipe.card, 50_000), Distant(0), total_samples=None, max_bytes=10**18
+    )
+    said = _foresee_listing(config, Distant(delay), plan, 25e-6 / workers)
+    if samples is None:
+        assert said == ""
+    else:
+        assert f"--shard-samples {samples}" in said
+        assert said.startswith("800 shards a second are more than one driver lists")
+    assert _foresee_listing(config, LocalStore("x"), plan, 1e-9) == ""

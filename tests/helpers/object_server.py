@@ -24,12 +24,19 @@ class ObjectServer:
         self.puts = self.failed = 0
         self._number = itertools.count()
         self._app = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self.port = 0
+        self.start()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        """Begin to answer; after `stop` at the same place, with what was put there."""
+        self._server = make_server("127.0.0.1", self.port, self._answer, threaded=True)
+        self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def stop(self):
+        """Answer nobody any more: connections are refused."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()

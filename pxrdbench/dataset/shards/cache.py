@@ -11,7 +11,9 @@ import logging
 import os
 import tempfile
 import threading
+import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from pxrdbench.dataset.shards.manifest import ShardRecord
@@ -19,12 +21,16 @@ from pxrdbench.dataset.storage.local import LocalStore
 from pxrdbench.dataset.storage.object_store import ObjectStore
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError, StoreError
-from pxrdbench.files import part_path
+from pxrdbench.files import PART_SUFFIX, part_path
 
 # What shards of stores may take on the local disk, unless said otherwise [bytes].
 CACHE_BYTES = 4_000_000_000
 # A copy that another process deletes, or leaves cut short, is fetched so often.
 _TRIES = 4
+# A copy in progress that has not grown for so long has no writer any more [s].
+_ABANDONED = 3600.0
+# Shards that are fetched at a time.
+_AT_ONCE = 8
 
 _log = logging.getLogger(__name__)
 
@@ -59,6 +65,8 @@ class ShardCache:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._lock = threading.Lock()
         self._has_warned = False
+        self._slots = threading.BoundedSemaphore(_AT_ONCE)
+        self._coming: set[str] = set()
 
     @property
     def is_needed(self) -> bool:
@@ -92,6 +100,39 @@ class ShardCache:
             f"{path} is cut short again and again: see who else writes to the cache "
             "(PXRDBENCH_CACHE names another place)"
         )
+
+    def fetch_ahead(self, records: Iterable[ShardRecord]) -> None:
+        """Begin to fetch shards that will be read soon, several at a time.
+
+        What there is no room for beside as many that are being read is not fetched.
+        What goes wrong is told to whoever reads the shard.
+        """
+        wanted = list(records)
+        if sum(2 * record.bytes for record in wanted) > self.max_bytes:
+            return
+        for record in wanted:
+            with self._lock:
+                if record.name in self._coming or self._path(record).exists():
+                    continue
+                self._coming.add(record.name)
+            # A process that ends waits for no shard that nobody will read.
+            threading.Thread(
+                target=self._come, args=(record,), name="pxrdbench-fetch", daemon=True
+            ).start()
+
+    def _come(self, record: ShardRecord) -> None:
+        """Fetch a shard without a word."""
+        try:
+            with self._slots, contextlib.suppress(OSError, ShardError):
+                self._try_fetch(record, self._path(record))
+        finally:
+            with self._lock:
+                self._coming.discard(record.name)
+
+    def forget(self, record: ShardRecord) -> None:
+        """Delete the copy of a shard that is read no more."""
+        with contextlib.suppress(OSError):
+            self._path(record).unlink(missing_ok=True)
 
     def drop_damaged(self, record: ShardRecord) -> bool:
         """Throw a copy away that is not what its record says.
@@ -172,6 +213,10 @@ class ShardCache:
     def _make_room(self, needed: int) -> None:
         """Delete the copies that were not used for the longest time."""
         found = []
+        for path in self.folder.glob(f"shard-*{PART_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED:
+                    path.unlink(missing_ok=True)  # its process was killed
         for path in self.folder.glob("shard-*.tar"):
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 status = path.stat()

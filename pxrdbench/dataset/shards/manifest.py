@@ -12,7 +12,8 @@ and nothing else. The manifest is the fold of the records; it is no file of its 
 In an object store the same names are objects, each put whole.
 
 A record may say ``retired``: its consumer has read the shard, and the tar is gone. The
-samples are still those of the recipe and can be drawn from it.
+samples are still those of the recipe and can be drawn from it. Records of many such
+shards, from the first one on, become one line in ``retired.json``.
 """
 
 import builtins
@@ -40,6 +41,8 @@ from pxrdbench.outside import guard, one_line, parse_strict_json, read_model, ta
 LAYOUT_VERSION = 2
 READABLE_LAYOUTS = (1, 2)
 DATASET_FILE = "dataset.json"
+# Whole shards from the first one on that were read and deleted, instead of records.
+RETIRED_FILE = "retired.json"
 # Blocks cost a reader 7-36 microseconds a sample, single samples 170-350; above
 # 256 nothing is gained (measured for these peak lists).
 BLOCK_SAMPLES = 256
@@ -204,6 +207,7 @@ class Manifest:
         records: Finished shards in the order of their index.
         missing: Names of shards whose record stands there without a whole tar.
         retired: Records of shards that were read and deleted.
+        retired_below: All shards below this number were, and have no records any more.
     """
 
     card: RecipeCard
@@ -212,6 +216,7 @@ class Manifest:
     records: tuple[ShardRecord, ...] = ()
     missing: tuple[str, ...] = ()
     retired: tuple[ShardRecord, ...] = ()
+    retired_below: int = 0
 
     @property
     def samples(self) -> int:
@@ -221,7 +226,8 @@ class Manifest:
     @property
     def held_samples(self) -> int:
         """Number of all samples that are here or were, and have been read."""
-        return self.samples + sum(record.samples for record in self.retired)
+        early = self.retired_below * self.shard_samples
+        return early + self.samples + sum(record.samples for record in self.retired)
 
     @property
     def bytes(self) -> int:
@@ -269,6 +275,9 @@ class Manifest:
         sizes = store.sizes()
         names = [name for name in sizes if fnmatch(name, "shard-*.json")]
         records, missing, retired = [], [], []
+        below = 0
+        if RETIRED_FILE in sizes:
+            below = find_retired(store, manifest.card.digest)
         for name, text in sorted(store.read_many(names).items()):
             try:
                 record = manifest.read_record(store, name, text)
@@ -276,6 +285,8 @@ class Manifest:
                 if faults is None:
                     raise
                 faults.append(str(error))
+                continue
+            if record.index < below:  # its file was about to be deleted
                 continue
             if record.retired:
                 retired.append(record)
@@ -290,6 +301,7 @@ class Manifest:
             records=tuple(records),
             missing=tuple(missing),
             retired=tuple(retired),
+            retired_below=below,
         )
 
     def read_record(
@@ -320,11 +332,12 @@ class Manifest:
     def find_gaps(self) -> tuple[str, ...]:
         """Names of shards below the last one that are neither here nor retired."""
         held = {record.index for record in (*self.records, *self.retired)}
-        if len(held) == 0 or len(held) == max(held) + 1:
+        first = self.retired_below
+        if len(held) == 0 or len(held) == max(held) + 1 - first:
             return ()
         named = {*self.missing}
         # A hostile record may have any number: not all below it are written out.
-        numbers = itertools.filterfalse(held.__contains__, range(max(held)))
+        numbers = itertools.filterfalse(held.__contains__, range(first, max(held)))
         names = (ShardSpan.of(n, self.shard_samples).name for n in numbers)
         return tuple(itertools.islice((n for n in names if n not in named), 1000))
 
@@ -364,6 +377,32 @@ class Manifest:
                     contents, "block_samples", MOST_BLOCK_SAMPLES
                 ),
             )
+
+
+def find_retired(store: Store, recipe_digest: str) -> int:
+    """Number below which all shards were read and deleted; 0 if nothing says so.
+
+    Raises:
+        ShardError: If what says so is damaged, or of another recipe.
+    """
+    text = store.read_many([RETIRED_FILE]).get(RETIRED_FILE)
+    if text is None:
+        return 0
+    place = f"{store.address(RETIRED_FILE)} is damaged"
+    with guard(ShardError, place):
+        values = parse_strict_json(text, f"{place}: it", ShardError)
+        below, recipe = take(values, "below", int), take(values, "recipe", str)
+        if recipe != recipe_digest:
+            raise ValueError(f"it is of the recipe {one_line(str(recipe), 12)}")
+        if not 0 <= below <= MOST_COUNT:
+            raise ValueError(f"{below} shards")
+        return int(below)
+
+
+def write_retired(store: Store, recipe_digest: str, below: int) -> None:
+    """Say that all shards below a number are whole, were read, and are deleted."""
+    text = json.dumps({"below": below, "recipe": recipe_digest}) + "\n"
+    store.write(RETIRED_FILE, text.encode())
 
 
 def _layout_number(contents: Mapping[str, Any], name: str, most: int) -> int:

@@ -140,22 +140,22 @@ class Meter:
     """Tells how one side stands and looks at the other, on a thread of its own.
 
     Attributes:
-        other: The other side.
+        others: Those of the other side, by the names of their files.
 
     Args:
         store: Where the shards are.
         own: Name of this side's file; nothing is written if empty.
-        other: Name of the other side's file; nothing is looked at if empty.
+        others: Names of the other side's files.
         stays: Whether this side's file stays when it has ended.
     """
 
     def __init__(
-        self, store: Store, own: str, other: str, *, stays: bool = True
+        self, store: Store, own: str, *others: str, stays: bool = True
     ) -> None:
         self._stays = stays
-        self.other = Watch()
+        self.others = {name: Watch() for name in others}
         self._store = store
-        self._own, self._name = own, other
+        self._own = own
         self._reading: MeterReading | None = None
         self._beat = 0
         self._ended = threading.Event()
@@ -172,6 +172,12 @@ class Meter:
         # A store that does not answer is no reason to stay.
         self._thread.join(timeout=2 * _EVERY)
 
+    @property
+    def other(self) -> Watch:
+        """The other side; of several that read, the one that is farthest behind."""
+        told = [watch for watch in self.others.values() if watch.last is not None]
+        return min(told, key=lambda w: w.last.samples if w.last else 0, default=Watch())
+
     def say(self, reading: MeterReading) -> None:
         """Say how this side stands; it is written when it is next time to."""
         self._reading = reading
@@ -184,12 +190,14 @@ class Meter:
     def _work(self) -> None:
         while True:
             has_ended = self._ended.is_set()
-            if self._name:
+            if self.others:
                 with contextlib.suppress(OSError, ShardError):
-                    found = self._store.read_many([self._name]).get(self._name)
-                    self.other.see(
-                        None if found is None else MeterReading.from_json(found)
-                    )
+                    found = self._store.read_many(list(self.others))
+                    for name, watch in self.others.items():
+                        text = found.get(name)
+                        watch.see(
+                            None if text is None else MeterReading.from_json(text)
+                        )
             if has_ended and not self._stays:
                 with contextlib.suppress(OSError, ShardError):
                     self._store.remove(self._own)

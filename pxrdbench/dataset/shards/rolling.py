@@ -1,19 +1,22 @@
-"""A set that rolls: shards are deleted when their one consumer has read them.
+"""A set that rolls: shards are deleted when all their consumers have read them.
 
     generate(GenerateConfig(recipe, "shards/stream", rolling="trainer"))   # one process
     loader = make_loader(RollingSet("shards/stream", "trainer"), 256)      # another
 
-The producer fills the disk up to its limit and waits; the consumer acknowledges what it
-has read; the producer deletes it and goes on. A deleted shard is not lost: its record
+The producer fills the disk up to its limit and waits; a consumer acknowledges what it
+has read; the producer deletes what each of those named in the beginning has read, and
+goes on. A deleted shard is not lost: its record
 stays as ``retired``, and whoever asks for its samples again, as a trainer does that
 goes on from an older checkpoint, has them drawn from the recipe.
 """
 
+import contextlib
 import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,11 +29,13 @@ from pxrdbench.dataset.shards.block_rendering import (
     BlockRenderer,
     describe_measurement,
 )
+from pxrdbench.dataset.shards.cache import ShardCache
 from pxrdbench.dataset.shards.manifest import (
     MOST_COUNT,
     Manifest,
     ShardRecord,
     ShardSpan,
+    find_retired,
 )
 from pxrdbench.dataset.shards.own_prior import recall_recipe
 from pxrdbench.dataset.shards.shard import Block, draw_block, read_recorded_block
@@ -47,6 +52,12 @@ END_FILE = "end.json"
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _CACHED_BLOCKS = 16
+# Shards behind the newest one that are kept in mind, and their copies on the disk.
+_KEPT_SHARDS = 16
+# Shards of an object store that are fetched before they are asked for.
+_AHEAD = 4
+# Requests that are made at a time beside the reading.
+_AT_ONCE = 8
 # How often a reader looks whether the next shard is there [s].
 _POLL = 0.25
 
@@ -56,44 +67,102 @@ def acknowledgement_ending(consumer: str) -> str:
     return f"{consumer}.ack"
 
 
-def open_rolling(location: str | Path | Store, consumer: str) -> None:
-    """Say who the one consumer of a set is, or check that it is the same as before.
+def parse_consumers(text: str) -> tuple[str, ...]:
+    """Read names of consumers, with commas between them.
 
     Raises:
-        ShardError: If the name is impossible, or another consumer has been named.
+        ShardError: If one is impossible, or named twice.
+
+    Example:
+        >>> parse_consumers("large,small")
+        ('large', 'small')
     """
-    if not _NAME.fullmatch(consumer):
-        raise ShardError(
-            f"{consumer!r} is no name of a consumer: letters, digits, - and _, at most "
-            "64 of them"
-        )
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ShardError(
+                f"{name!r} is no name of a consumer: letters, digits, - and _, at most "
+                "64 of them"
+            )
+    if len(set(names)) < len(names):
+        raise ShardError(f"{text!r} names a consumer twice")
+    return names
+
+
+def open_rolling(location: str | Path | Store, consumers: str) -> None:
+    """Say who the consumers of a set are, or check that they are the same as before.
+
+    Args:
+        location: Folder or URL of the set.
+        consumers: Their names, with commas.
+
+    Raises:
+        ShardError: If a name is impossible, or others have been named.
+    """
+    names = parse_consumers(consumers)
     store = open_store(location)
-    known = find_consumer(store)
-    if known is None:
-        text = json.dumps({"consumer": consumer}) + "\n"
-        store.write(ROLLING_FILE, text.encode())
-    elif known != consumer:
-        raise ShardError(
-            f"{store.location} rolls for the consumer {known!r}, not {consumer!r}: a "
-            "second one would miss what the first has read. Give it a folder of its own"
-        )
+    known = find_consumers(store)
+    if not known:
+        entry = {"consumer": names[0]} if len(names) == 1 else {"consumers": names}
+        store.write(ROLLING_FILE, (json.dumps(entry) + "\n").encode())
+    elif set(known) != set(names):
+        raise _refuse_other(store, known, [name for name in names if name not in known])
 
 
-def find_consumer(location: str | Path | Store) -> str | None:
-    """Name the consumer of a rolling set; None if the set does not roll."""
+def join_rolling(store: Store, consumer: str) -> None:
+    """Be a consumer of a set: one of those that it was made for, or its first.
+
+    Raises:
+        ShardError: If it rolls for others.
+    """
+    known = find_consumers(store)
+    if not known:
+        open_rolling(store, consumer)
+    elif consumer not in known:
+        raise _refuse_other(store, known, [consumer])
+
+
+def _refuse_other(
+    store: Store, known: Sequence[str], others: Sequence[str]
+) -> ShardError:
+    """Say why nobody else may read, and what to do."""
+    plural = "s" if len(known) > 1 else ""
+    added = f", not {_listed(others)}" if others else " and for all of them"
+    everyone = ",".join([*known, *others])
+    return ShardError(
+        f"{store.location} rolls for the consumer{plural} {_listed(known)}{added}: one "
+        "that comes late would miss what others have read. Read as one of those named "
+        f"(train --consumer {known[0]}), or have a set written for all from its "
+        f"beginning: `pxrdbench generate --rolling {everyone} --out` another folder"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(repr(name) for name in names)
+
+
+def find_consumers(location: str | Path | Store) -> tuple[str, ...]:
+    """Name the consumers of a rolling set; none if the set does not roll."""
     store = open_store(location)
     try:
         text = store.read(ROLLING_FILE)
     except FileNotFoundError:
-        return None
+        return ()
     place = f"{store.address(ROLLING_FILE)} is damaged"
     with guard(ShardError, place):
-        consumer = take(
-            parse_strict_json(text, f"{place}: it", ShardError), "consumer", str
-        )
-        if not _NAME.fullmatch(consumer):
-            raise ValueError(f"{one_line(consumer, 60)!r} is no name of a consumer")
-        return str(consumer)
+        values = parse_strict_json(text, f"{place}: it", ShardError)
+        if "consumers" in values:
+            names = take(values, "consumers", list)
+        else:
+            names = [take(values, "consumer", str)]
+        if not names:
+            raise ValueError("nobody is named")
+        for name in names:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ValueError(
+                    f"{one_line(str(name), 60)!r} is no name of a consumer"
+                )
+        return tuple(names)
 
 
 def find_end(store: Store) -> int | None:
@@ -130,11 +199,15 @@ def acknowledge(location: str | Path | Store, consumer: str, shard: int) -> None
         ShardError: If the set does not roll, or for another consumer.
     """
     store = open_store(location)
-    known = find_consumer(store)
-    if known != consumer:
+    known = find_consumers(store)
+    if consumer not in known:
         raise ShardError(
             f"{store.location} does not roll for {consumer!r}"
-            + (f" but for {known!r}" if known else "; `generate --rolling` makes it so")
+            + (
+                f" but for {_listed(known)}"
+                if known
+                else "; `generate --rolling` makes it so"
+            )
         )
     _acknowledge(store, consumer, shard)
 
@@ -215,9 +288,11 @@ class RollingSet(BatchSource):
         self._patience = patience
         self._recipe: Recipe | None = None
         if consumer:
-            open_rolling(self._store, consumer)
+            join_rolling(self._store, consumer)
         self._consumer = consumer
         self._records: dict[int, _Found] = {}
+        self._shards = ShardCache(self._store)
+        self._retired_below = 0
         self._block = lru_cache(maxsize=_CACHED_BLOCKS)(self._read_block)
         self._lock = threading.Lock()
         self._in_flight: list[int] = []
@@ -226,6 +301,8 @@ class RollingSet(BatchSource):
         self._total: int | None = None
         self._acknowledge_read_ones = acknowledge_read
         self._closed = threading.Event()
+        self._pool: ThreadPoolExecutor | None = None
+        self._begun: set[int] = set()
         self.patience_now: Callable[[], float] | None = None
 
     @property
@@ -320,9 +397,20 @@ class RollingSet(BatchSource):
             if first is None:
                 first = self._first_unread(frontier)
             self._acknowledged = max(first, frontier)
-        for shard in range(first, frontier):
-            _acknowledge(self._store, self._consumer, shard)
+        self._acknowledge_all(range(first, frontier))
         return max(0, frontier - first)
+
+    def _acknowledge_all(self, shards: range) -> None:
+        """Write acknowledgements; to an object store several at a time."""
+        if self._shards.is_needed and len(shards) > 1:
+            for written in [
+                self._helpers().submit(_acknowledge, self._store, self._consumer, shard)
+                for shard in shards
+            ]:
+                written.result()
+            return
+        for shard in shards:
+            _acknowledge(self._store, self._consumer, shard)
 
     def wait_for(self, stop: int) -> None:
         """Wait until all samples before a number are there, or were.
@@ -337,6 +425,10 @@ class RollingSet(BatchSource):
     def close(self) -> None:
         """Wait for nothing any more; threads that wait end with an error."""
         self._closed.set()
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def read(self, start: int, count: int) -> Block:
         """Read samples start to start + count as they are stored, without a word.
@@ -367,7 +459,7 @@ class RollingSet(BatchSource):
         if not record.retired:
             first, last = record.block_offset[number : number + 2]
             try:
-                data = self._store.read(f"{record.name}.tar", first, last)
+                data = self._shards.read(record, first, last)
                 return read_recorded_block(data, record, number, self.block_samples)
             except FileNotFoundError:
                 pass  # acknowledged by an earlier run, and deleted since we looked
@@ -401,15 +493,12 @@ class RollingSet(BatchSource):
         """A shard that holds its sample ``within``; waits until it is there."""
         found = self._records.get(shard)
         record = None if found is None else found.record
-        began = time.monotonic()
+        began, looked = time.monotonic(), False
         name = ShardSpan.of(shard, self._manifest.shard_samples).name
         while record is None or record.samples <= within:
             found = None
-            try:
-                text = self._store.read(f"{name}.json")
-                record = self._manifest.read_record(self._store, f"{name}.json", text)
-            except FileNotFoundError:
-                record = None
+            record = self._look_for(shard, is_first=not looked)
+            looked = True
             if record is not None and record.samples > within:
                 break
             self._check_end(shard, within)
@@ -431,9 +520,66 @@ class RollingSet(BatchSource):
         found = _Found(record)
         with self._lock:
             self._records[shard] = found
-            for old in [k for k in self._records if k < shard - _CACHED_BLOCKS]:
-                del self._records[old]
+            old = [k for k in self._records if k < shard - _KEPT_SHARDS]
+            gone = [self._records.pop(k).record for k in old]
+        if self._shards.is_needed:
+            for each in gone if self._consumer else ():
+                self._shards.forget(each)
+            self._fetch_ahead(shard)
         return found
+
+    def _look_for(self, shard: int, *, is_first: bool) -> ShardRecord | None:
+        """The record of a shard as it stands in the store; None if there is none."""
+        span = ShardSpan.of(shard, self._manifest.shard_samples)
+        try:
+            text = self._store.read(f"{span.name}.json")
+            return self._manifest.read_record(self._store, f"{span.name}.json", text)
+        except FileNotFoundError:
+            pass
+        if is_first and shard >= self._retired_below:
+            self._retired_below = find_retired(self._store, self.card.digest)
+        if shard >= self._retired_below:
+            return None
+        return ShardRecord(
+            name=span.name,
+            index=shard,
+            first=span.first,
+            samples=span.samples,
+            bytes=0,
+            sha256="",
+            recipe=self.card.digest,
+            space_group_counts={},
+            rejections={},
+            block_offset=(),
+            made_with={},
+            retired=True,
+        )
+
+    def _helpers(self) -> ThreadPoolExecutor:
+        """Threads for requests that nobody should wait for one after the other."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(_AT_ONCE, "pxrdbench-ahead")
+            return self._pool
+
+    def _fetch_ahead(self, shard: int) -> None:
+        """Begin to fetch the next shards of an object store, if they are there."""
+        pool = self._helpers()
+        with self._lock:
+            self._begun = {number for number in self._begun if number > shard}
+            wanted = set(range(shard + 1, shard + 1 + _AHEAD)) - self._begun
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            for number in sorted(wanted):
+                pool.submit(self._fetch_one, number)
+
+    def _fetch_one(self, shard: int) -> None:
+        """Fetch a shard that will be read soon; without a word, if it is there."""
+        with contextlib.suppress(OSError, ShardError):
+            record = self._look_for(shard, is_first=False)
+            if record is not None and not record.retired:
+                with self._lock:
+                    self._begun.add(shard)
+                self._shards.fetch_ahead([record])
 
     def _check_end(self, shard: int, within: int) -> None:
         """See whether a sample that is not there will never be."""
@@ -446,11 +592,12 @@ class RollingSet(BatchSource):
 
     def _count_there(self) -> int:
         """Samples up to the first shard that was never written."""
-        names, shard = self._store.sizes(), 0
+        names = self._store.sizes()
+        shard = first = find_retired(self._store, self.card.digest)
         while f"{ShardSpan.of(shard, self.shard_samples).name}.json" in names:
             shard += 1
-        if not shard:
-            return 0
+        if shard == first:
+            return shard * self.shard_samples
         name = f"{ShardSpan.of(shard - 1, self.shard_samples).name}.json"
         last = self._manifest.read_record(self._store, name, self._store.read(name))
         return (shard - 1) * self.shard_samples + last.samples
@@ -468,8 +615,7 @@ class RollingSet(BatchSource):
             frontier = min([*self._in_flight, self._end])
             done = range(first, frontier // size)
             self._acknowledged = max(first, frontier // size)
-        for shard in done:
-            _acknowledge(self._store, self._consumer, shard)
+        self._acknowledge_all(done)
 
     def _first_unread(self, shard: int) -> int:
         """The first shard below which none is left of what was read before."""

@@ -277,6 +277,20 @@ class ShardSet(BatchSource):
         other.epoch = epoch
         return other
 
+    def expect(self, numbers: Int64[np.ndarray, " soon"]) -> None:
+        """Begin to fetch the shards of samples that are wanted soon.
+
+        Args:
+            numbers: Samples in any order.
+        """
+        if self._shards.is_needed:
+            self._shards.fetch_ahead(self._records_of(numbers))
+
+    def _records_of(self, numbers: Int64[np.ndarray, " batch"]) -> list[ShardRecord]:
+        """The shards that hold some samples."""
+        shards = np.searchsorted(self._shard_offset, numbers, "right") - 1
+        return [self.manifest.records[shard] for shard in np.unique(shards)]
+
     def batch(self, start: int, count: int) -> Batch:
         """Read and render samples start to start + count.
 
@@ -330,6 +344,7 @@ class ShardSet(BatchSource):
 
     def _pick(self, numbers: Int64[np.ndarray, " batch"]) -> list[Block]:
         """Samples by ascending numbers, a piece for each block they lie in."""
+        self.expect(numbers)  # all at once, where there are several
         shards = np.searchsorted(self._shard_offset, numbers, "right") - 1
         number, row = np.divmod(
             numbers - self._shard_offset[shards], self.block_samples

@@ -4,8 +4,10 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,11 @@ from pxrdbench.errors import ShardError
 from pxrdbench.files import PART_SUFFIX, part_path, sync_folder, write_atomically
 
 LOCK_FILE = ".lock"
+
+# What readers of a set write into its folder, in progress; and how long that takes at
+# most [s].
+_OF_READERS = re.compile(r"(shard-\d+\..*\.ack|consumer-.*\.json)\.")
+_READERS_TIME = 3600.0
 
 
 class _Reserve:
@@ -141,6 +148,13 @@ class LocalStore(Store):
             yield
 
     def sweep(self) -> None:
-        """Remove files in progress; nobody else may be writing."""
+        """Remove files in progress; nobody but readers may be writing.
+
+        Those of readers, acknowledgements and meters, are spared for an hour: their
+        writer may be about to rename them.
+        """
         for path in self.folder.glob(f"*{PART_SUFFIX}"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                age = time.time() - path.stat().st_mtime
+                if not _OF_READERS.match(path.name) or age > _READERS_TIME:
+                    path.unlink(missing_ok=True)

@@ -28,6 +28,7 @@ _LOCK_OBJECT = "lock.json"
 _LOCK_RENEW = 20.0
 _LOCK_LEASE = 90.0
 
+_CONNECTIONS = 64
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 15.0
 # Whether there is a store at all is asked for so long [s].
@@ -224,7 +225,7 @@ class ObjectStore(Store):
 
         try:
             filesystem, root = fsspec.core.url_to_fs(
-                self.location, use_listings_cache=False
+                self.location, use_listings_cache=False, **self._connections()
             )
         except ImportError as error:
             raise ShardError(
@@ -234,6 +235,15 @@ class ObjectStore(Store):
         except ValueError as error:
             raise ShardError(f"{self.location} cannot be opened: {error}") from error
         return filesystem, str(root).rstrip("/")
+
+    def _connections(self) -> dict[str, Any]:
+        """Room for as many requests at a time as threads make; S3 would have ten."""
+        if not self.location.startswith(("s3://", "s3a://")):
+            return {}
+        from fsspec.config import conf
+
+        chosen = dict(conf.get("s3", {}).get("config_kwargs", {}))
+        return {"config_kwargs": {"max_pool_connections": _CONNECTIONS, **chosen}}
 
     def _repeat(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 from pxrdbench.diffraction.line_lists import (
     drop_beyond,
     merge_lists,
+    move_by_cosine,
     move_to_wavelength,
 )
 from pxrdbench.diffraction.measurement.effect import (
@@ -142,10 +143,9 @@ class SampleDisplacement(Effect):
     ) -> PeakBatch:
         """Move peaks, those at low angles most."""
         height = spread(self.millimetre, self.uniforms(samples, 1)[:, 0])
-        each = np.repeat(height, np.diff(peaks.peak_offset))
-        shift = -2.0 * each / self.radius_mm * np.cos(np.radians(peaks.two_theta / 2))
-        moved = replace(peaks, two_theta=peaks.two_theta + np.degrees(shift))
-        return drop_beyond(moved, 0.0, 180.0)
+        most = np.degrees(-2.0 * height / self.radius_mm)
+        moved = move_by_cosine(peaks.two_theta, peaks.peak_offset, most)
+        return drop_beyond(replace(peaks, two_theta=moved), 0.0, 180.0)
 
 
 @dataclass(frozen=True)

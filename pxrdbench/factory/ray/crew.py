@@ -36,6 +36,7 @@ class RayCrew:
 
     Attributes:
         workers: Workers that could begin.
+        death: Why the worker that died last did, and what to do; empty if nobody knows.
 
     Args:
         session: A Ray that runs.
@@ -53,6 +54,7 @@ class RayCrew:
         block_samples: int,
         workers: int | None,
     ) -> None:
+        self.death = ""
         self._session = session
         self._ray = session.ray
         self._recipe = self._ray.put(recipe)
@@ -164,9 +166,13 @@ class RayCrew:
         self._ready = [actor for actor in self._ready if actor is not dead]
         self._make()
 
-    def write(self, worker: Any, span: ShardSpan, max_bytes: int) -> Any:
+    def write(
+        self, worker: Any, span: ShardSpan, max_bytes: int, *, replaces: bool
+    ) -> Any:
         """Have a shard written; gives a stream of progress."""
-        return worker.write.options(num_returns="streaming").remote(span, max_bytes)
+        return worker.write.options(num_returns="streaming").remote(
+            span, max_bytes, replaces=replaces
+        )
 
     def stop(self, workers: list[Any]) -> None:
         """Ask workers to give up their shard."""
@@ -192,6 +198,7 @@ class RayCrew:
             raise error.cause from None
         except (self._ray.exceptions.RayError, StopIteration) as error:
             _log.warning("a worker died: %s", str(error).partition("\n")[0])
+            self.death = _explain_death(error)
             return None
         return progress
 
@@ -229,3 +236,24 @@ def _explain(cause: BaseException) -> PxrdbenchError:
     if isinstance(cause, PxrdbenchError):
         return cause
     return ShardError(f"a worker cannot begin: {cause!r}")
+
+
+# Ray's errors by name, so that the module needs no Ray to be read.
+_DEATHS = {
+    "OutOfMemoryError": "Ray ended it for want of memory: give fewer --workers",
+    "ObjectStoreFullError": "Ray's object store is full: make room in /dev/shm there",
+    "OutOfDiskError": "its node's disk is full: make room for Ray there (/tmp/ray)",
+    "NodeDiedError": "its node is gone: see `ray status`, and the node's own log",
+    "RaySystemError": "Ray itself does not answer: see that the head is at work",
+    "RpcError": "Ray itself does not answer: see that the head is at work",
+    "RuntimeEnvSetupError": "its node cannot start it: have the same pxrdbench there",
+    "ActorUnschedulableError": "no node takes it: see `ray status`",
+}
+
+
+def _explain_death(error: BaseException) -> str:
+    """Say why a worker died and what to do; empty if its end tells nothing."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in _DEATHS:
+            return _DEATHS[kind.__name__]
+    return ""

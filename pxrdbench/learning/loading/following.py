@@ -13,7 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pxrdbench.dataset.shards.manifest import DATASET_FILE
+from pxrdbench.dataset.shards.manifest import (
+    DATASET_FILE,
+    RETIRED_FILE,
+    Manifest,
+    find_retired,
+)
 from pxrdbench.dataset.shards.meter import (
     PRODUCER_FILE,
     Meter,
@@ -23,7 +28,13 @@ from pxrdbench.dataset.shards.meter import (
     look,
     name_bottleneck,
 )
-from pxrdbench.dataset.shards.rolling import END_FILE, RollingSet, find_consumer
+from pxrdbench.dataset.shards.rolling import (
+    END_FILE,
+    RollingSet,
+    acknowledgement_ending,
+    find_consumers,
+    join_rolling,
+)
 from pxrdbench.dataset.storage.store import Store
 from pxrdbench.errors import ShardError
 from pxrdbench.learning.loading.growing import GrowingSet
@@ -63,7 +74,7 @@ def find_way(store: Store, patience: float, say: Say) -> str:
     while True:
         names = store.sizes()
         has_set = DATASET_FILE in names
-        if has_set and find_consumer(store) is not None:
+        if has_set and find_consumers(store):
             return "rolling"
         watch.see(look(store, PRODUCER_FILE))
         has_shards = any(n.startswith("shard-") and n.endswith(".json") for n in names)
@@ -91,8 +102,30 @@ def find_way(store: Store, patience: float, say: Say) -> str:
         time.sleep(_POLL)
 
 
-def find_origin(store: Store) -> int:
-    """First shard of a rolling set that is not read yet: where a new run begins."""
+def choose_consumer(store: Store, wanted: str | None) -> str:
+    """Name the consumer of a rolling set that a run reads as.
+
+    Args:
+        store: Where the set is.
+        wanted: What was asked for; None for the only one there is.
+
+    Raises:
+        ShardError: If there are several and none was asked for.
+    """
+    known = find_consumers(store)
+    if wanted is not None:
+        join_rolling(store, wanted)
+        return wanted
+    if len(known) > 1:
+        raise ShardError(
+            f"{store.location} rolls for several consumers: say which one this run is, "
+            f"--consumer {' or --consumer '.join(known)}"
+        )
+    return known[0]
+
+
+def find_origin(store: Store, consumer: str) -> int:
+    """First shard that a consumer has not read yet: where a new run begins."""
     names = store.sizes()
     gone = [
         int(name[6:-5])
@@ -101,8 +134,12 @@ def find_origin(store: Store) -> int:
         and name.endswith(".json")
         and f"{name[:-5]}.tar" not in names
     ]
-    acknowledged = [int(n.split(".")[0][6:]) for n in names if n.endswith(".ack")]
-    return max([-1, *gone, *acknowledged]) + 1
+    ending = f".{acknowledgement_ending(consumer)}"
+    acknowledged = [int(n.split(".")[0][6:]) for n in names if n.endswith(ending)]
+    below = 0
+    if RETIRED_FILE in names:
+        below = find_retired(store, Manifest.read_description(store).card.digest)
+    return max([below - 1, *gone, *acknowledged]) + 1
 
 
 def refuse_second(store: Store, consumer: str, run: str) -> None:
@@ -124,8 +161,9 @@ def refuse_second(store: Store, consumer: str, run: str) -> None:
     raise ShardError(
         f"{store.location} is read by another run as {consumer!r} ({first.run}, "
         f"process {first.pid} on {first.host}): each would miss what the other has "
-        "read. Stop that one, or have a set of its own written for this one: "
-        f"`pxrdbench generate --rolling {consumer} --out` another folder"
+        "read. Stop that one, or have a set written for both: `pxrdbench generate "
+        f"--rolling {consumer},{consumer}-2 --out` another folder, and `train "
+        f"--consumer {consumer}-2`"
     )
 
 
@@ -152,10 +190,12 @@ class Follower:
         self._log = out / STREAM_FILE
         consumer = self._set.consumer
         name = consumer_file(consumer or f"reader-{os.getpid()}")
+        known = find_consumers(self._set.store) if consumer else ()
+        self._others = {consumer_file(n): n for n in known if n != consumer}
         # A growing set has no consumer, and its producers wait for nobody.
-        self._meter = Meter(
-            self._set.store, name if consumer and is_first else "", PRODUCER_FILE
-        )
+        own = name if consumer and is_first else ""
+        self._meter = Meter(self._set.store, own, PRODUCER_FILE, *self._others)
+        self._producers = self._meter.others[PRODUCER_FILE]
         self._logged = self._saved = time.monotonic()
         self._save_seconds = 0.0
         self._waiting_since: float | None = None
@@ -178,7 +218,7 @@ class Follower:
     @property
     def producer(self) -> MeterReading | None:
         """How the producers stood last."""
-        return self._meter.other.last
+        return self._producers.last
 
     def state(self) -> Mapping[str, int]:
         """What a checkpoint keeps of the stream."""
@@ -217,9 +257,14 @@ class Follower:
         if now - self._waiting_since < 3.0:
             return
         place = self._set.store.location
-        producer, is_alive = self.producer, self._meter.other.is_alive
+        producer, is_alive = self.producer, self._producers.is_alive
         if producer is None:
             self.note = f"waiting for `pxrdbench generate --out {place}`"
+        elif is_alive and producer.phase == "waiting" and (slow := self._slow()):
+            self.note = (
+                f"waiting for shards, while the producers wait for room: {slow}. "
+                "Shards go when all consumers have read them"
+            )
         elif is_alive and producer.phase == "waiting" and self._set.consumer:
             self.note = (
                 "waiting for shards, while the producers wait for room: the limit of "
@@ -235,6 +280,19 @@ class Follower:
                 f"{producer.pid} on {producer.host}): waiting up to {PATIENCE:.0f} s "
                 "for the same `pxrdbench generate` to go on"
             )
+
+    def _slow(self) -> str:
+        """Say which other consumers are at work no more, or never were."""
+        told = []
+        for name, consumer in self._others.items():
+            watch = self._meter.others[name]
+            if watch.last is None:
+                told.append(f"the consumer {consumer!r} has not begun")
+            elif not watch.is_alive:
+                told.append(f"the consumer {consumer!r} has ended")
+        if self._others and not told:
+            told = [f"they also wait for {' and '.join(self._others.values())}"]
+        return ", ".join(told)
 
     def goes_on(self) -> None:
         """Note that batches come."""
@@ -258,8 +316,12 @@ class Follower:
             "trainer_waited": round(reading.waited, 4),
         }
         if producer is not None:
+            # Their file is some seconds old; what was read was written.
+            written = producer.samples
+            if isinstance(self.source, RollingSet):
+                written = max(written, reading.samples + self._set.origin)
             line |= {
-                "written": producer.samples,
+                "written": written,
                 "held_bytes": producer.bytes,
                 "max_bytes": producer.max_bytes,
                 "made_per_second": round(producer.per_second, 1),
@@ -280,7 +342,7 @@ class Follower:
 
     def _patience(self) -> float:
         """How long a shard may take, as the producers stand."""
-        if self._meter.other.is_alive:
+        if self._producers.is_alive:
             return float("inf")
         producer = self.producer
         if producer is None or producer.phase != "ended":

@@ -39,6 +39,7 @@ class SourceRange(BatchSource):
         self.run_samples = source.run_samples
         self.is_random_access = source.is_random_access
         self.skipped = source.skipped
+        self.shards_at_once = source.shards_at_once
         if source.shard_starts is not None:
             inside = np.clip(source.shard_starts - start, 0, self.length)
             self.shard_starts = np.unique(inside)
@@ -49,6 +50,10 @@ class SourceRange(BatchSource):
         if other is self.source:
             return self
         return SourceRange(other, self.start, self.stop)
+
+    def expect(self, numbers: Int64[np.ndarray, " soon"]) -> None:
+        """Tell the other source which samples are wanted soon."""
+        self.source.expect(numbers + self.start)
 
     def identity(self) -> dict[str, str | int]:
         """What tells this range from another."""

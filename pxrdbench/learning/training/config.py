@@ -39,7 +39,7 @@ SOURCE_KINDS = {
     # Shards hold peaks, not the crystals behind them.
     "shards": SourceKind(
         "shards, whose crystals are drawn already",
-        frozenset({"measurement"}),
+        frozenset({"measurement", "consumer"}),
         frozenset({"lattice", "crystallite_size"}),
     ),
     "source": SourceKind(
@@ -69,6 +69,7 @@ class TrainConfig:
         recipe: what to draw patterns from while training, or
         source: name of real crystals, ``track:open/structure-type/statistics`` or
             ``import:FOLDER``, see `find_crystal_source`; exactly one of the three.
+        consumer: Of a rolling set with several, which one reads.
         data: Where the crystals of a track are: the folder of their table, or an
             import.
         physics: Of real crystals: ``default``, ``paper``, or that of the track if
@@ -158,6 +159,7 @@ class TrainConfig:
     threads: int | None = None
     loader_workers: int | None = None
     patience: float = 0.0
+    consumer: str | None = None
 
     def __post_init__(self) -> None:
         lengths = (self.minutes, self.patterns, self.cpu_minutes)

@@ -68,6 +68,7 @@ class TrainRequest:
     out: Path = Path("runs/last")
     online: bool | None = None
     shards: str | Path | None = None
+    consumer: str | None = None
     source: str | Path | None = None
     data: str | Path | None = None
     minutes: float | None = None

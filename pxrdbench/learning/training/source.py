@@ -12,14 +12,15 @@ from pxrdbench.dataset.batch import Batch
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.manifest import Manifest
-from pxrdbench.dataset.shards.rolling import RollingSet, find_consumer
+from pxrdbench.dataset.shards.rolling import RollingSet
 from pxrdbench.dataset.shards.shard_set import ShardSet
 from pxrdbench.dataset.source import BatchSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
-from pxrdbench.errors import ModelError
+from pxrdbench.errors import ModelError, OptionError
 from pxrdbench.learning.loading.following import (
     Say,
+    choose_consumer,
     find_origin,
     find_way,
     refuse_second,
@@ -127,6 +128,11 @@ def _open_synthetic(
     if config.shards is not None:
         store = open_store(config.shards)
         way = find_way(store, config.patience, say)
+        if config.consumer is not None and way != "rolling":
+            raise OptionError(
+                f"--consumer cannot act on {store.location}, which does not roll; "
+                "`pxrdbench generate --rolling` makes one that does"
+            )
         if way == "rolling" or (state and "origin" in state) or way == "growing":
             return _follow(config, store, way, say, state)
         return _open_shards(config, config.shards, state)
@@ -159,10 +165,12 @@ def _follow(
     """Shards that are still written."""
     source: RollingSet | GrowingSet
     if way == "rolling":
-        consumer = find_consumer(store) or ""
+        consumer = choose_consumer(store, config.consumer)
         refuse_second(store, consumer, str(config.out.resolve()))
         size = Manifest.read_description(store).shard_samples
-        origin = find_origin(store) * size if state is None else state["origin"]
+        origin = (
+            find_origin(store, consumer) * size if state is None else state["origin"]
+        )
         source = reader = RollingSet(
             store,
             consumer,

@@ -1,6 +1,7 @@
 """Copies of shards are whole, bounded, and made once."""
 
 import os
+import threading
 
 import pytest
 
@@ -37,6 +38,37 @@ def test_oldest_copies_give_way(remote, tmp_path):
         cache.read(records[number], 0, 10)
         names = [path.name[:12] for path in tmp_path.iterdir()]
         assert names == [records[number].name]
+
+
+def test_what_will_be_read_soon_is_fetched_beside_and_at_once(remote, tmp_path):
+    store, records = remote
+    cache = ShardCache(store, tmp_path, max_bytes=10**9)
+    together, plain = threading.Barrier(2, timeout=10), store.fetch
+
+    def fetch(name, path):
+        together.wait()  # both are on their way at the same time
+        plain(name, path)
+
+    store.fetch = fetch
+    cache.fetch_ahead(records)
+    cache.fetch_ahead(records)
+    cache.read(records[0], 0, 10)
+    cache.read(records[1], 0, 10)
+    assert len(list(tmp_path.glob("shard-*.tar"))) == 2
+    # What there is no room for beside the same again waits until it is read.
+    small = ShardCache(store, tmp_path / "small", max_bytes=records[0].bytes)
+    small.fetch_ahead(records)
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_copy_that_a_killed_process_left_is_removed(remote, tmp_path):
+    store, records = remote
+    parts = [tmp_path / f"shard-000009-x.tar.{n}.part" for n in range(2)]
+    for part in parts:
+        part.write_bytes(b"cut")
+    os.utime(parts[0], (0, 0))
+    ShardCache(store, tmp_path).read(records[0], 0, 10)
+    assert [part.exists() for part in parts] == [False, True]
 
 
 def test_shard_that_is_another_than_its_record_is_refused(remote, tmp_path):

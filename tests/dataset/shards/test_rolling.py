@@ -13,7 +13,7 @@ from pxrdbench.dataset.shards.rolling import (
     END_FILE,
     RollingSet,
     acknowledge,
-    find_consumer,
+    find_consumers,
     open_rolling,
 )
 from pxrdbench.dataset.shards.shard import write_shard
@@ -22,8 +22,10 @@ from pxrdbench.dataset.shards.verify import verify_shards
 from pxrdbench.dataset.source import EndOfSource
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.errors import ShardError
+from pxrdbench.factory import publisher
 from pxrdbench.factory.plan import ShardPlan
 from pxrdbench.factory.publisher import Publisher
+from pxrdbench.learning.loading.following import find_origin
 
 SHARD_SAMPLES, BLOCK_SAMPLES = 120, 50
 
@@ -71,6 +73,140 @@ def test_acknowledged_shards_are_deleted_and_remembered(folder):
     assert Publisher(open_store(folder), "trainer").retire() == []
 
 
+@pytest.fixture
+def shared(recipe, tmp_path):
+    """Two shards that roll for two consumers."""
+    Manifest(recipe.card, SHARD_SAMPLES, BLOCK_SAMPLES).write(tmp_path)
+    open_rolling(tmp_path, "large,small")
+    for index in range(2):
+        add_shard(recipe, tmp_path, index)
+    return tmp_path
+
+
+def test_a_shard_goes_when_all_consumers_have_read_it(shared):
+    hand = Publisher(open_store(shared), "large,small")
+    acknowledge(shared, "large", 0)
+    acknowledge(shared, "large", 1)
+    assert hand.retire() == []
+    assert len(names_of(shared, "tar")) == 2
+    store = open_store(shared)
+    assert (find_origin(store, "large"), find_origin(store, "small")) == (2, 0)
+    acknowledge(shared, "small", 0)
+    (gone,) = hand.retire()
+    assert gone.index == 0
+    assert names_of(shared, "tar") == ["shard-000001.tar"]
+    assert names_of(shared, "ack") == ["shard-000001.large.ack"]
+    assert (find_origin(store, "large"), find_origin(store, "small")) == (2, 1)
+    # One that goes on from an older checkpoint says it again: nothing is left behind.
+    acknowledge(shared, "small", 0)
+    assert hand.retire() == []
+    assert names_of(shared, "ack") == ["shard-000001.large.ack"]
+
+
+def test_a_consumer_that_comes_late_is_refused_with_the_way_out(shared):
+    words = (
+        r"for the consumers 'large' and 'small', not 'third'.*train --consumer large"
+    )
+    for refused in (
+        lambda: RollingSet(shared, "third"),
+        lambda: open_rolling(shared, "large,small,third"),
+    ):
+        with pytest.raises(ShardError, match=words) as caught:
+            refused()
+        assert "--rolling large,small,third --out" in str(caught.value)
+    with pytest.raises(ShardError, match="and for all of them"):
+        open_rolling(shared, "large")
+    open_rolling(shared, "small,large")
+    assert RollingSet(shared, "small").consumer == "small"
+    with pytest.raises(ShardError, match="names a consumer twice"):
+        open_rolling(shared, "large,large")
+
+
+def retire_first(folder, monkeypatch, below, crash=False):
+    """Have the first shards read, deleted, and their records put together."""
+    monkeypatch.setattr(publisher, "_COMPACTED", 2)
+    for index in range(below):
+        acknowledge(folder, "trainer", index)
+    store = open_store(folder)
+    with Publisher(store, "trainer") as hand:
+        hand.learn(Manifest.read(store))
+        if crash:
+            monkeypatch.setattr(hand, "_each", lambda action, names: [])
+            hand._retired = set(range(below))
+            hand._compact()
+        else:
+            hand.retire()
+
+
+def test_records_of_deleted_shards_become_one_line(folder, monkeypatch):
+    retire_first(folder, monkeypatch, 2)
+    assert names_of(folder, "json") == [
+        "dataset.json", "retired.json", "rolling.json", "shard-000002.json",
+    ]  # fmt: skip
+    manifest = Manifest.read(folder)
+    assert (manifest.retired_below, manifest.retired) == (2, ())
+    assert (manifest.held_samples, manifest.find_gaps()) == (360, ())
+    assert verify_shards(folder, sample=0).is_sound
+    plan = ShardPlan(manifest, folder, total_samples=None, max_bytes=10**9)
+    assert (plan.samples, plan.shards, plan.retired) == (360, 1, 2)
+    assert plan.next_span().index == 3
+    assert find_origin(open_store(folder), "trainer") == 2
+    # Whoever goes on from before has them drawn again.
+    rolling = RollingSet(folder, "trainer")
+    assert rolling.batch(100, 150).index.tolist() == list(range(100, 250))
+    assert rolling.redrawn == 140
+
+
+def test_a_crash_while_records_are_put_together_counts_nothing_twice(
+    folder, monkeypatch
+):
+    for index in range(2):
+        acknowledge(folder, "trainer", index)
+    Publisher(open_store(folder), "trainer").retire()
+    retire_first(folder, monkeypatch, 2, crash=True)
+    assert "shard-000000.json" in names_of(folder, "json")
+    manifest = Manifest.read(folder)
+    assert (manifest.retired_below, manifest.held_samples) == (2, 360)
+    assert find_origin(open_store(folder), "trainer") == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"below": 2}',
+        '{"below": -1, "recipe": "R"}',
+        "[",
+        '{"below": 1, "recipe": "0"}',
+    ],
+)
+def test_a_damaged_line_of_deleted_shards_is_said(folder, recipe, text):
+    text = text.replace("R", recipe.digest)
+    (folder / "retired.json").write_text(text)
+    with pytest.raises(ShardError, match=r"retired.json is damaged"):
+        Manifest.read(folder)
+
+
+def test_shards_of_a_store_are_fetched_before_they_are_asked_for(
+    folder, recipe, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PXRDBENCH_CACHE", str(tmp_path / "cache"))
+    local, store = open_store(folder), open_store(f"memory://{folder}/ahead")
+    for name in local.sizes():
+        store.write(name, local.read(name))
+    rolling = RollingSet(store, "trainer", acknowledge_read=False)
+    rolling.batch(0, 10)
+    until = time.monotonic() + 10
+    while len(list((tmp_path / "cache").glob("*.tar"))) < 3:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    monkeypatch.setattr(store, "fetch", None)
+    assert rolling.batch(10, 350).index.tolist() == list(range(10, 360))
+    assert rolling.acknowledge_below(360) == 3
+    rolling.close()
+    assert sum(name.endswith(".ack") for name in store.sizes()) == 3
+    assert rolling.acknowledge_below(360) == 0  # and behind its end
+
+
 @pytest.mark.parametrize("step", ["write", "remove_tar", "remove_ack"])
 def test_retiring_survives_a_crash_at_every_step(folder, monkeypatch, step):
     acknowledge(folder, "trainer", 0)
@@ -107,13 +243,13 @@ def test_acknowledgements_of_others_delete_nothing(folder):
         open_rolling(folder, "x")
     with pytest.raises(ShardError, match="rolls for the consumer"):
         RollingSet(folder, "x")
-    assert find_consumer(folder) == "trainer"
+    assert find_consumers(folder) == ("trainer",)
 
 
 def test_set_that_does_not_roll_says_so(shards):
     with pytest.raises(ShardError, match="generate --rolling"):
         acknowledge(shards, "trainer", 0)
-    assert find_consumer(shards) is None
+    assert find_consumers(shards) == ()
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a/b", "a b", "x" * 65])

@@ -1,4 +1,5 @@
 import json
+import math
 
 import numpy as np
 import pytest
@@ -6,6 +7,8 @@ from numba import config
 
 from pxrdbench.crystal.generator.draw import draw_crystals
 from pxrdbench.crystal.prior.prior import load_prior
+from pxrdbench.crystal.rng import STREAM_MEASUREMENT, draw_uniforms
+from pxrdbench.diffraction.kernels.pseudo_voigt import _fill_pseudo_voigts
 from pxrdbench.diffraction.measurement.effect import Samples
 from pxrdbench.diffraction.measurement.measurement import (
     EFFECTS,
@@ -310,6 +313,55 @@ def test_counts_are_poisson_numbers(mean):
     values = np.arange(poisson.ppf(0.001, mean), poisson.ppf(0.999, mean) + 1)
     found = np.searchsorted(np.sort(counts), values, side="right") / n
     np.testing.assert_allclose(found, poisson.cdf(values, mean), atol=0.006)
+
+
+def test_few_counts_are_those_of_one_after_another():
+    """Counted many at once: the same numbers, from the same random numbers."""
+    effect, one = CountingNoise((100.0, 100.0)), Samples(5, 7, 1)
+    means = np.linspace(0.0, 15.9, 1001).astype(np.float32) * (np.arange(1001) % 3)
+    means = np.where(means < 16.0, means, np.float32(0.01))
+    scan = effect.apply((means / np.float32(100.0))[None].copy(), one, GRID)[0]
+    behind = effect.first_block() + 1 + -(-1001 // 8)
+    uniforms = iter(draw_uniforms(5, 7, 1, STREAM_MEASUREMENT, 1001, behind)[0])
+    for intensity, found in zip(means / np.float32(100.0), scan, strict=True):
+        mean, count = float(intensity) * 100.0, 0
+        if mean > 0.0:
+            uniform, probability = next(uniforms), math.exp(-mean)
+            total = probability
+            while uniform > total:
+                count += 1
+                probability *= mean / count
+                total += probability
+        assert found == np.float32(count / 100.0)
+
+
+def test_humps_are_gaussians_to_the_last_digit():
+    humps = AmorphousHumps((2, 2), (15, 35), (4, 12), (0.005, 0.2))
+    uniforms = humps.uniforms(SAMPLES, 7)[:, 1:].reshape(24, 3, 2)
+    centre, fwhm = 15 + 20 * uniforms[:, 0], 4 + 8 * uniforms[:, 1]
+    height = 0.005 * 40.0 ** uniforms[:, 2]
+    expected = np.zeros((24, GRID.points), np.float32)
+    for n in range(2):
+        d = GRID.start + GRID.step * np.arange(GRID.points) - centre[:, n, None]
+        narrow = 4.0 * math.log(2.0) / fwhm[:, n, None] ** 2
+        expected += (height[:, n, None] * np.exp(-narrow * d * d)).astype(np.float32)
+    assert np.allclose(humps.apply(flat(24), SAMPLES, GRID), expected, 2e-7, 1e-12)
+
+
+def test_widths_of_voigt_functions_are_exact():
+    """Thompson, Cox and Hastings (1987) in numpy, widths over eight decades."""
+    random = np.random.default_rng(0)
+    g, lorentz = 10.0 ** random.uniform(-6, 2, (2, 4000))
+    lorentz[::7] = 0.0
+    gauss2, width = (g**2).astype(np.float32), lorentz.astype(np.float32)
+    g, lorentz = np.sqrt(gauss2.astype(float)), width.astype(float)
+    coefficients = (1.0, 2.69269, 2.42843, 4.47163, 0.07842, 1.0)
+    fwhm = sum(c * g ** (5 - n) * lorentz**n for n, c in enumerate(coefficients)) ** 0.2
+    ratio = lorentz / fwhm
+    share = 1.36603 * ratio - 0.47719 * ratio**2 + 0.11116 * ratio**3
+    _fill_pseudo_voigts(gauss2, width, np.float32(100.0))
+    assert np.allclose(gauss2, 100.0 * fwhm, 2e-7, 0.0)
+    assert np.allclose(width, share, 2e-7, 1e-30)
 
 
 def test_backgrounds_have_their_heights():

@@ -1,8 +1,7 @@
 """Several nodes on this machine, one killed in the middle: nothing lost or twice."""
 
-import os
-
 import pytest
+from loopback_cluster import loopback_cluster
 
 from pxrdbench.dataset.recipes.recipe import Recipe
 from pxrdbench.dataset.shards.manifest import Manifest
@@ -18,19 +17,8 @@ SHARD_SAMPLES = 4000
 @pytest.fixture
 def cluster():
     """A head without workers and three nodes of one worker each, on loopback."""
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
-    small = {"object_store_memory": 80 * 1024 * 1024, "include_dashboard": False}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "node_ip_address": "127.0.0.1", **small},
-    )
-    for _ in range(3):
-        cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1", **small)
-    yield cluster
-    cluster.shutdown()
+    with loopback_cluster(3) as cluster:
+        yield cluster
 
 
 def files_of(folder):

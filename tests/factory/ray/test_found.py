@@ -10,9 +10,14 @@ import sys
 import time
 
 import pytest
+from measure_driver import InstantCrew
 
+from pxrdbench.dataset.shards.manifest import Manifest
+from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.errors import ShardError
+from pxrdbench.factory.driver import Run
 from pxrdbench.factory.limits import count_processors
+from pxrdbench.factory.plan import ShardPlan
 from pxrdbench.factory.ray import crew, session
 from pxrdbench.factory.ray.session import RaySession, _find_remedy
 
@@ -164,3 +169,69 @@ def test_who_wants_no_token_gets_none(monkeypatch, tmp_path):
     with RaySession(1):
         assert os.environ["RAY_AUTH_MODE"] == "disabled"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("OutOfMemoryError", "want of memory: give fewer --workers"),
+        ("ObjectStoreFullError", "make room in /dev/shm"),
+        ("OutOfDiskError", "make room for Ray"),
+        ("NodeDiedError", "see `ray status`"),
+        ("RaySystemError", "see that the head is at work"),
+        ("RpcError", "see that the head is at work"),
+        ("RuntimeEnvSetupError", "the same pxrdbench"),
+        ("ActorUnschedulableError", "no node takes it"),
+        ("ActorDiedError", ""),
+        ("WorkerCrashedError", ""),
+        ("TaskCancelledError", ""),
+        ("StopIteration", ""),
+    ],
+)
+def test_what_ended_a_worker_has_its_remedy(recipe, name, words):
+    """Each of Ray's errors is the death of a worker, and the last words follow it."""
+    from ray import exceptions
+
+    kind = getattr(exceptions, name, StopIteration)
+
+    class Ray(FakeRay):
+        def put(self, value):
+            return value
+
+        def get(self, ref):
+            raise ref
+
+    fake = Ray()
+    fake.exceptions = exceptions
+    inside = RaySession(1)
+    inside.ray = fake
+    workers = crew.RayCrew(inside, recipe, open_store("nowhere"), 256, 1)
+    error = kind() if kind is exceptions.ActorDiedError else kind("injected")
+    assert workers.next_progress(iter([error])) is None
+    assert words in workers.death and bool(words) == bool(workers.death)
+
+
+def test_the_last_words_follow_the_cause_of_death(recipe, tmp_path):
+    """A shard that ends three workers is told with why they ended."""
+    lost = crew._explain_death(OSError()) or crew._DEATHS["OutOfDiskError"]
+
+    class Crew(InstantCrew):
+        coming = ()
+
+        def next_progress(self, stream):
+            return None
+
+        def replace(self, dead):
+            self.coming = (*self.coming, dead)
+
+        def arrivals(self):
+            came, self.coming = list(self.coming), ()
+            return came
+
+    dying = Crew(1, recipe.digest)
+    dying.death = lost
+    plan = ShardPlan(
+        Manifest(recipe.card, 100), tmp_path, total_samples=100, max_bytes=10**9
+    )
+    with pytest.raises(ShardError, match=r"lost 3 workers .*make room for Ray"):
+        Run(dying, plan, total_seconds=None, tell=print).work(lambda: False)

@@ -1,5 +1,6 @@
 """Two processes under torchrun (gloo) train as one with batches twice as large."""
 
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from memory_source import MemorySource
+from small_sets import write_set
 
+from pxrdbench.dataset.shards.rolling import END_FILE, open_rolling
 from pxrdbench.errors import ModelError
 from pxrdbench.learning.models.checkpoint import load_checkpoint
 from pxrdbench.learning.training.distributed import SourceShare, Team
@@ -27,11 +30,7 @@ def torchrun(*arguments):
         port = str(free.getsockname()[1])
     command = [sys.executable, "-m", "torch.distributed.run"]
     command += ["--master-addr", "127.0.0.1", "--master-port", port]
-    command += [
-        "--nproc-per-node=2",
-        str(FOLDER.parents[1] / "helpers" / "distributed_run.py"),
-        *arguments,
-    ]
+    command += ["--nproc-per-node=2", *arguments]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     env["PYTHONPATH"] = os.pathsep.join(
         [str(FOLDER), str(FOLDER.parent.parent), env.get("PYTHONPATH", "")]
@@ -45,7 +44,8 @@ def torchrun(*arguments):
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny_model")
 def test_two_processes_take_the_steps_of_one(tmp_path):
-    torchrun(str(tmp_path / "two"), "320", "640")
+    program = FOLDER.parents[1] / "helpers" / "distributed_run.py"
+    torchrun(str(program), str(tmp_path / "two"), "320", "640")
     config = TrainConfig(
         model="tiny",
         out=tmp_path / "one",
@@ -62,6 +62,26 @@ def test_two_processes_take_the_steps_of_one(tmp_path):
     one = fit(replace(config, resume=True), MemorySource(), {})
     for name, value in load_checkpoint(one.checkpoint).state_dict.items():
         torch.testing.assert_close(value, two.state_dict[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_share_one_rolling_set(recipe, tmp_path):
+    """By the verb: each batch is one process's, and the first gives shards free."""
+    folder, out = write_set(recipe, tmp_path / "set", 3), tmp_path / "run"
+    open_rolling(folder, "trainer")
+    (folder / END_FILE).write_text('{"samples": 1800}')
+    options = ["--shards", str(folder), "--out", str(out), "--batch-size", "64"]
+    torchrun(
+        *["-m", "pxrdbench.cli", "train", "--model", "peak-network", *options],
+        *["--threads", "1"],
+    )
+    # All end with the same step: whole rounds of two batches.
+    assert load_checkpoint(out / "last.pt").patterns_seen == 1800 // 128 * 128
+    lines = (out / "stream.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["acknowledged"] == 1200
+    assert sorted(path.name[:12] for path in folder.glob("*.ack")) == [
+        "shard-000000", "shard-000001",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("length", [None, 200])

@@ -23,10 +23,14 @@ from pxrdbench.dataset.shards.rolling import END_FILE, RollingSet, open_rolling
 from pxrdbench.dataset.shards.shard import write_shard
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.diffraction.pattern import TwoThetaGrid
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import OptionError, ShardError
 from pxrdbench.factory.publisher import Publisher
 from pxrdbench.learning.loading import following
-from pxrdbench.learning.loading.following import find_way, refuse_second
+from pxrdbench.learning.loading.following import (
+    Follower,
+    find_way,
+    refuse_second,
+)
 from pxrdbench.learning.loading.growing import GrowingSet
 from pxrdbench.learning.training.trainer import train
 
@@ -52,8 +56,11 @@ def read(monkeypatch):
 class Producer:
     """A process that writes three shards at most at a time, as `generate` does."""
 
-    def __init__(self, folder, shards, *, rolling=True, ends=True, pause=0.05):
+    def __init__(
+        self, folder, shards, *, rolling=True, ends=True, pause=0.05, names="trainer"
+    ):
         self.folder, self.shards, self.rolling = folder, shards, rolling
+        self.names = names
         self.ends, self.pause = ends, pause
         self.most = 0
         self.thread = threading.Thread(target=self.work)
@@ -69,10 +76,11 @@ class Producer:
         store = open_store(self.folder)
         self.folder.mkdir(exist_ok=True)
         if self.rolling:
-            open_rolling(store, "trainer")
-        meter = Meter(store, PRODUCER_FILE, consumer_file("trainer"))
+            open_rolling(store, self.names)
+        others = [consumer_file(name) for name in self.names.split(",")]
+        meter = Meter(store, PRODUCER_FILE, *others)
         meter.say(MeterReading("running"))
-        publisher = Publisher(store, "trainer" if self.rolling else "")
+        publisher = Publisher(store, self.names if self.rolling else "")
         with meter:
             Manifest(RECIPE.card, SHARD_SAMPLES, 256).write(store)
             for index in range(self.shards):
@@ -133,6 +141,70 @@ def test_a_rolling_set_is_learnt_once_and_given_free(tmp_path, read):
     assert json.loads(lines[-1])["learnt"] == total
     last = look(open_store(tmp_path / "set"), consumer_file("trainer"))
     assert last.phase == "ended" and last.samples == total
+
+
+def test_two_experiments_read_one_set_by_their_names(tmp_path, monkeypatch):
+    numbers, plain = {}, RollingSet.batch
+
+    def batch(self, start, count):
+        made = plain(self, start, count)
+        numbers.setdefault(self.consumer, []).extend(made.index.tolist())
+        return made
+
+    monkeypatch.setattr(RollingSet, "batch", batch)
+    reports, errors = {}, []
+
+    def run(name):
+        try:
+            reports[name], _ = follow(tmp_path, out=name, consumer=name)
+        except Exception as error:
+            errors.append(error)
+
+    with Producer(tmp_path / "set", 6, names="large,small") as producer:
+        with pytest.raises(ShardError, match=r"several consumers: .* --consumer small"):
+            follow(tmp_path, out="neither")
+        with pytest.raises(ShardError, match=r"not 'third'"):
+            follow(tmp_path, out="third", consumer="third")
+        both = [threading.Thread(target=run, args=(n,)) for n in ("large", "small")]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(60)
+    assert not errors
+    total = 6 * SHARD_SAMPLES
+    for name in ("large", "small"):
+        assert reports[name].patterns_seen == reports[name].acknowledged == total
+        assert sorted(numbers[name]) == list(range(total))
+    assert producer.most == 3, "the folder outgrew its limit"
+    # The rest goes when producers look again.
+    Publisher(open_store(tmp_path / "set"), "large,small").retire()
+    assert not producer.tars()
+
+
+def test_who_is_waited_for_among_consumers_is_said(tmp_path, monkeypatch):
+    folder = write_set(RECIPE, tmp_path / "set", 2)
+    store = open_store(folder)
+    open_rolling(store, "large,small,late")
+    full, ended = MeterReading("waiting"), MeterReading("ended", run="elsewhere")
+    store.write(PRODUCER_FILE, full.to_json().encode())
+    store.write(consumer_file("small"), ended.to_json().encode())
+    with Follower(RollingSet(store, "large"), tmp_path, is_first=True) as follower:
+        until = time.monotonic() + 10
+        while follower.producer is None and time.monotonic() < until:
+            time.sleep(0.02)
+        follower.waits(0)
+        assert follower.note == ""
+        follower._waiting_since -= 5.0
+        follower.waits(0)
+    assert "while the producers wait for room" in follower.note
+    assert "the consumer 'small' has ended" in follower.note
+    assert "the consumer 'late' has not begun" in follower.note
+
+
+def test_a_name_is_refused_where_nobody_is_asked_for(tmp_path):
+    write_set(RECIPE, tmp_path / "set", 2)
+    with pytest.raises(OptionError, match=r"--consumer cannot act on .*does not roll"):
+        follow(tmp_path, consumer="large")
 
 
 def test_it_goes_on_at_the_same_sample_after_a_stop(tmp_path, read):
