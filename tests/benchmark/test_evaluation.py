@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from pxrdbench.benchmark.evaluation import evaluate
 from pxrdbench.benchmark.scoring.evaluation_record import Evaluation
 from pxrdbench.benchmark.scoring.predict import (
     ModelDescription,
+    ProbabilityWarning,
     describe_model,
+    look_like_probabilities,
     predict_track,
     resample,
 )
@@ -223,3 +226,33 @@ def test_descriptions_of_other_classifiers_are_plain():
     description = describe_model(FixedClassifier())
     assert description.name == "FixedClassifier"
     assert description.digest == ""
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_probabilities_in_place_of_logits_are_noticed(track, dtype):
+    class Softmax(FixedClassifier):
+        def predict(self, intensity):
+            odds = np.exp(super().predict(intensity).astype(np.float64))
+            return (odds / odds.sum(axis=1, keepdims=True)).astype(dtype)
+
+    with pytest.warns(ProbabilityWarning, match="leave the softmax away"):
+        probable = predict_track(Softmax(), track, KNOWN, batch_size=7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logits = predict_track(FixedClassifier(), track, KNOWN, batch_size=7)
+    guess = probable.logits.argmax(axis=1)
+    assert np.array_equal(guess, logits.logits.argmax(axis=1))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[0.2, 0.8], [0.5, 0.6]],  # one row does not sum to 1
+        [[1.5, -0.5], [0.5, 0.5]],  # sums to 1, but is negative
+        np.log([[0.2, 0.8], [0.5, 0.5]]),  # logarithms of probabilities are logits
+        [[1.0], [1.0]],  # one class: nothing can be told
+        [[np.nan, 1.0], [0.5, 0.5]],
+    ],
+)
+def test_logits_are_not_taken_for_probabilities(rows):
+    assert not look_like_probabilities(np.array(rows))

@@ -1,10 +1,11 @@
 """A track's patterns become predictions."""
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float, Float32, Float64
 
 from pxrdbench.benchmark.scoring.predictions import Predictions, pack_logits
 from pxrdbench.benchmark.scoring.seen import describe_physics, find_seen
@@ -19,6 +20,15 @@ MakePatterns = Callable[
     [int, int],
     tuple[Float32[np.ndarray, "batch points"], Bool[np.ndarray, "batch points"] | None],
 ]
+
+
+# float16 keeps shares to 2^-11 of themselves (IEEE 754: 11 bits), so that even its
+# softmax sums to 1 within 5e-4; logits do so in every row by no chance.
+_NEAR_ONE = 1e-3
+
+
+class ProbabilityWarning(UserWarning):
+    """A model gives what look like probabilities where logits are asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +143,11 @@ def predict_track(
         batch_size: Patterns in memory at once.
         on_progress: Called with patterns done and patterns in total.
 
+    Warns:
+        ProbabilityWarning: If every row that the model gives is not negative and sums
+            to 1. First guesses are then right, but what is read from its confidence
+            is not.
+
     Raises:
         EvaluationError: If the model reads angles that the track lacks, or gives
             logits of another shape.
@@ -143,12 +158,21 @@ def predict_track(
         track, classifier.grid, known.radiation, takes_mask=takes_mask
     )
     n = len(track.ids)
-    rows, done = [], 0
+    rows, done, suspicious = [], 0, True
     for logits in ask_model(classifier, source.batch, n, batch_size=batch_size):
+        suspicious = suspicious and look_like_probabilities(logits)
         rows.append(pack_logits(logits))
         done += len(logits)
         if on_progress is not None:
             on_progress(done, n)
+    if suspicious:
+        warnings.warn(
+            f"every answer of {known.name} is between 0 and 1 and sums to 1, like "
+            "probabilities: logits are asked for (leave the softmax away, or give the "
+            "logarithm); as they are, its confidence and its nll are wrong",
+            ProbabilityWarning,
+            stacklevel=2,
+        )
     how = {"patterns": source.method} if source.method else {}
     classes = tuple(int(number) for number in classifier.space_groups)
     return Predictions(
@@ -170,6 +194,14 @@ def predict_track(
             **find_seen(classifier, track).provenance(track),
         },
     )
+
+
+def look_like_probabilities(logits: Float[np.ndarray, "batch classes"]) -> bool:
+    """Tell whether each row lies between 0 and 1 and sums to 1, as of a softmax."""
+    if logits.shape[1] < 2:
+        return False
+    total = logits.sum(axis=1, dtype=np.float64)
+    return bool((logits >= 0.0).all() and (np.abs(total - 1.0) < _NEAR_ONE).all())
 
 
 def ask_model(
