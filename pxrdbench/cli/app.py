@@ -30,7 +30,6 @@ app = typer.Typer(
     name="pxrdbench",
     help="Synthetic crystals, exact powder patterns, honest benchmarks.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )

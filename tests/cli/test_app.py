@@ -1,5 +1,6 @@
 """What a user types, and the one sentence they get when it cannot be."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,33 @@ def run(*arguments):
 def test_version():
     result = CliRunner().invoke(app, ["--version"])
     assert result.output.strip() == "0.2.0"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [("pxrdbench le", {"leaderboard"}), ("pxrdbench prior mer", {"merge"})],
+)
+def test_a_shell_completes_verbs(typed, offered):
+    """As bash asks: by the variables that the script of --show-completion sets."""
+    script = "import sys; sys.argv = ['pxrdbench']; from pxrdbench.cli import main; "
+    result = subprocess.run(
+        [sys.executable, "-c", script + "main()"],
+        env=os.environ
+        | {
+            "_PXRDBENCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split()) - 1),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert set(result.stdout.split()) == offered, result.stderr
+
+
+def test_completion_is_offered():
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "120"}).output
+    assert "--install-completion" in shown
+    assert "--show-completion" in shown
 
 
 def test_every_verb_has_help():
