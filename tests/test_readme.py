@@ -14,7 +14,7 @@ README = (ROOT / "README.md").read_text()
 # The page on formats has a test of its own, which makes the shards that it reads.
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{n}.md" for n in ("tutorial", "indexing")),
+    *(ROOT / "docs" / f"{n}.md" for n in ("tutorial", "indexing", "tracks")),
 ]
 
 
