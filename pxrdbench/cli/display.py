@@ -1,6 +1,7 @@
 """What a person sees while they wait, and the tables they get."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ if not console.is_terminal:
 
 # Without a terminal (a log file, CI) a line this often [s] is enough.
 _PLAIN_INTERVAL = 15.0
+# No scan takes as long to be read once kernels are compiled [s].
+_LONGEST_READING = 10.0
 
 
 @dataclass
@@ -102,6 +105,31 @@ def live_line(title: str) -> Iterator[Line]:
             console.print(f"{title}  {share}{text}")
 
     yield say
+
+
+@contextmanager
+def first_use(longest: float = _LONGEST_READING) -> Iterator[None]:
+    """Say what the wait is for where reading one scan takes longer than it can.
+
+    The first reading after an installation compiles the kernels of indexing.
+
+    Args:
+        longest: Seconds before it is said, on standard error.
+    """
+
+    def say() -> None:
+        Console(stderr=True, quiet=console.quiet, soft_wrap=True).print(
+            "still at it: the first reading after an installation compiles its "
+            "kernels, which takes minutes, once"
+        )
+
+    timer = threading.Timer(longest, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def format_seconds(seconds: float) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, make_table
+from pxrdbench.cli.display import console, first_use, make_table
 from pxrdbench.cli.options import (
     BravaisLatticeOption,
     CellOption,
@@ -76,16 +76,17 @@ def index(
             f"{pattern.name}: the file does not tell its radiation; say it, such as "
             "--radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
         )
-    found = index_pattern(
-        pattern.two_theta,
-        pattern.intensity,
-        source,
-        max_volume=max_volume,
-        crystal_system=crystal_system,
-        cell=None if cell is None else parse_cell(cell),
-        bravais_lattice=bravais_lattice,
-        prior=prior,
-    )
+    with first_use():
+        found = index_pattern(
+            pattern.two_theta,
+            pattern.intensity,
+            source,
+            max_volume=max_volume,
+            crystal_system=crystal_system,
+            cell=None if cell is None else parse_cell(cell),
+            bravais_lattice=bravais_lattice,
+            prior=prior,
+        )
     if cif is not None:
         found.write_cif(cif, file.stem)
     if hkl is not None:

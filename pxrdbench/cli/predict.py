@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from pxrdbench.cli.display import console, live_line, make_table
+from pxrdbench.cli.display import console, first_use, live_line, make_table
 from pxrdbench.cli.options import (
     BravaisLatticeOption,
     CellOption,
@@ -263,13 +263,14 @@ def _predict(scan: _Scan, ask: _Question) -> "Prediction":
             f"{scan.pattern.name}: the file does not tell its radiation; say it, such "
             "as --radiation CuKa (a tube without monochromator), CuKa1 or 0.4959"
         )
-    return predict_pattern(
-        scan.pattern,
-        own or ask.radiation,
-        model=ask.model,
-        known=ask.known,
-        instrument=ask.instrument,
-    )
+    with first_use():
+        return predict_pattern(
+            scan.pattern,
+            own or ask.radiation,
+            model=ask.model,
+            known=ask.known,
+            instrument=ask.instrument,
+        )
 
 
 def _print_json(files: list[Path], ask: _Question, top: int) -> None:

@@ -1,4 +1,8 @@
 import json
+import re
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -7,6 +11,7 @@ from typer.testing import CliRunner
 
 import pxrdbench as px
 from pxrdbench.cli import app
+from pxrdbench.cli.display import first_use
 
 RUNNER = CliRunner()
 
@@ -64,3 +69,22 @@ def test_what_cannot_be_is_said(scan, options, words):
     result = RUNNER.invoke(app, ["index", str(scan), *options])
     assert result.exit_code != 0
     assert words in str(result.exception)
+
+
+def test_a_long_wait_says_what_it_is_for(capsys):
+    with first_use(longest=0.02):
+        time.sleep(0.2)
+    assert "compiles its kernels" in capsys.readouterr().err.replace("\n", " ")
+    with first_use(longest=5.0):
+        pass
+    assert not capsys.readouterr().err
+
+
+def test_the_package_is_a_program():
+    done = subprocess.run(
+        [sys.executable, "-m", "pxrdbench", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert re.fullmatch(r"\d+\.\d+\.\d+", done.stdout.strip())
