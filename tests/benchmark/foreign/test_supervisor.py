@@ -130,7 +130,10 @@ def opened(name, **limits):
     )
 
 
+# Under nohup a process starts with SIGHUP ignored, and the test would wait for ever.
 ASKER = """
+import signal
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import numpy as np
 from pxrdbench.benchmark.foreign.sandbox import SandboxedClassifier
 with SandboxedClassifier(None, factory="hostile_code:Leaving") as model:
