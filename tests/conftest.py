@@ -101,6 +101,7 @@ STARTS_RAY = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this very hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file together, and those that start Ray apart in time."""
     root = PACKAGE.parent
