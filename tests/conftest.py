@@ -90,27 +90,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# Each of these starts Ray, whose nodes take every core and wait for each other; at most
-# one of them at a time, also where the suite runs on several workers.
-STARTS_RAY = (
-    "tests/cli/test_app.py",
-    "tests/cli/test_stream.py",
-    "tests/factory/",
-    "tests/test_licence_way.py",
-    "tests/test_whole_way.py",
-)
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the marks in this very hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, and those that start Ray apart in time."""
-    root = PACKAGE.parent
-    for item in items:
-        place = item.path.relative_to(root).as_posix()
-        group = "ray" if place.startswith(STARTS_RAY) else place
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 def pytest_terminal_summary(terminalreporter, config) -> None:
     if not config.getoption("--require-data"):
         return

@@ -7,6 +7,6 @@ ruff check .
 ruff format --check .
 mypy
 # Where the shared data are, the tests that need them must run. One worker a core: a file
-# stays on one worker (tests/conftest.py), and threads that wait do not spin.
+# stays on one worker, and threads that wait do not spin.
 export OMP_WAIT_POLICY=passive
-pytest --numprocesses=auto --dist=loadgroup ${PXRDBENCH_TEST_DATA:+--require-data} "$@"
+pytest --numprocesses=auto --dist=loadfile ${PXRDBENCH_TEST_DATA:+--require-data} "$@"

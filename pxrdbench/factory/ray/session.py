@@ -153,8 +153,11 @@ def _ask_for_token() -> None:
 
     Ray 2.52 knows tokens, 2.59 asks for one by itself. It would write its file with the
     rights that the user's mask leaves, mostly for everybody to read: it is made here
-    first, for its owner alone. Whoever has chosen a mode or a token keeps it.
+    first, for its owner alone. Whoever has chosen a mode or a token keeps it. A process
+    that has Ray's library already stays without: that has read its mode, once.
     """
+    if "RAY_AUTH_MODE" not in os.environ and "ray._raylet" in sys.modules:
+        return
     if os.environ.setdefault("RAY_AUTH_MODE", "token").lower() != "token":
         return
     if os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH"):

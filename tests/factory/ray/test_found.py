@@ -135,10 +135,18 @@ def test_a_busy_ray_is_said_to_be_and_the_run_ends_in_time(tmp_path):
     assert "no processor of this Ray has become free" in done.stderr
 
 
-def test_a_private_ray_asks_for_a_token_that_is_the_owners_alone(monkeypatch, tmp_path):
+@pytest.fixture
+def fresh(monkeypatch):
+    """As in a process that has not met Ray, nor tokens; all is put back afterwards."""
     monkeypatch.setitem(sys.modules, "ray", FakeRay())
+    monkeypatch.delitem(sys.modules, "ray._raylet", raising=False)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # noted, so that what is set meanwhile goes
+        monkeypatch.delenv(name)
+
+
+@pytest.mark.usefixtures("fresh")
+def test_a_private_ray_asks_for_a_token_that_is_the_owners_alone(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     with RaySession(1):
         assert os.environ["RAY_AUTH_MODE"] == "token"
@@ -151,10 +159,8 @@ def test_a_private_ray_asks_for_a_token_that_is_the_owners_alone(monkeypatch, tm
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
+@pytest.mark.usefixtures("fresh")
 def test_without_a_home_the_token_is_this_processs(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "ray", FakeRay())
-    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
     monkeypatch.setenv("RAY_AUTH_TOKEN", "")
     (tmp_path / "file").touch()
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
@@ -162,8 +168,18 @@ def test_without_a_home_the_token_is_this_processs(monkeypatch, tmp_path):
         assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
+@pytest.mark.usefixtures("fresh")
+def test_a_ray_that_has_begun_without_tokens_goes_on_without(monkeypatch, tmp_path):
+    """It has read its mode: its control store would ask for what it never sends."""
+    monkeypatch.setitem(sys.modules, "ray._raylet", FakeRay())
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with RaySession(1):
+        assert "RAY_AUTH_MODE" not in os.environ
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("fresh")
 def test_who_wants_no_token_gets_none(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "ray", FakeRay())
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("HOME", str(tmp_path))
     with RaySession(1):
