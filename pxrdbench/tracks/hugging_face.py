@@ -72,7 +72,8 @@ def load_split(
 
     Example:
         >>> rows = load_split("aflow/prototypes", "test", "patterns", classes=[225, 62])
-        >>> rows[:4]["intensity"].shape
+        >>> batch = rows[:4]
+        >>> batch["intensity"].shape
         (4, 8501)
         >>> rows.features["label"].names
         ['225', '62']
