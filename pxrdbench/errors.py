@@ -18,6 +18,10 @@ catch them. The message names the value, the bound and the remedy.
 """
 
 
+class PxrdbenchWarning(UserWarning):
+    """Base of what is said and does not stop; one sentence on the command line."""
+
+
 class PxrdbenchError(ValueError):
     """Base of all errors raised on purpose."""
 

@@ -3,10 +3,11 @@
 import os
 import sys
 import traceback
+import warnings
 
 from pxrdbench.cli.app import app
 from pxrdbench.cli.display import tracebacks
-from pxrdbench.errors import PxrdbenchError
+from pxrdbench.errors import PxrdbenchError, PxrdbenchWarning
 
 __all__ = ["app", "main"]
 
@@ -16,6 +17,7 @@ def main() -> None:
 
     ``pxrdbench --verbose VERB`` shows the calls that led there, too.
     """
+    _say_warnings_plainly()
     try:
         app()
     except PxrdbenchError as error:
@@ -28,6 +30,24 @@ def main() -> None:
         if _comes_of_ctrl_c(left):
             print("pxrdbench: interrupted; what was finished is kept", file=sys.stderr)
         raise
+
+
+def _say_warnings_plainly() -> None:
+    """Write warnings of ours as one sentence, without the place in the code."""
+    usual = warnings.formatwarning
+
+    def write(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        line: str | None = None,
+    ) -> str:
+        if issubclass(category, PxrdbenchWarning):
+            return f"pxrdbench: warning: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = write
 
 
 def _comes_of_ctrl_c(left: BaseException) -> bool:

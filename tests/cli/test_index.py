@@ -88,3 +88,21 @@ def test_the_package_is_a_program():
         check=True,
     )
     assert re.fullmatch(r"\d+\.\d+\.\d+", done.stdout.strip())
+
+
+def test_a_warning_is_one_sentence(tmp_path, recipe):
+    """A shard that is not there is said without a place in the code."""
+    from small_sets import write_set
+
+    folder = tmp_path / "set"
+    write_set(recipe, folder)
+    for path in folder.glob("shard-000000.*"):
+        path.unlink()
+    done = subprocess.run(
+        [sys.executable, "-m", "pxrdbench", "verify", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "pxrdbench: warning: " in done.stderr + done.stdout
+    assert ".py:" not in done.stderr

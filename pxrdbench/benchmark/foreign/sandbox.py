@@ -28,7 +28,7 @@ from pxrdbench.benchmark.foreign.contract import (
 from pxrdbench.benchmark.foreign.files import find_kind
 from pxrdbench.benchmark.foreign.supervisor import TOOK_TOO_MUCH
 from pxrdbench.diffraction.pattern import TwoThetaGrid
-from pxrdbench.errors import ModelError
+from pxrdbench.errors import ModelError, PxrdbenchWarning
 from pxrdbench.outside import one_line, parse_strict_json
 
 # What a process gives up, and what gives it.
@@ -146,7 +146,7 @@ class SandboxedClassifier:
             warnings.warn(
                 f"{self._label} runs with less confinement than usual: this system "
                 f"does not give {', '.join(_GIVEN_UP[name] for name in kept)}",
-                UserWarning,
+                PxrdbenchWarning,
                 stacklevel=4,
             )
 

@@ -11,7 +11,7 @@ from pxrdbench.benchmark.scoring.predictions import Predictions, pack_logits
 from pxrdbench.benchmark.scoring.seen import describe_physics, find_seen
 from pxrdbench.benchmark.scoring.track_input import TrackInput
 from pxrdbench.diffraction.pattern import Radiation, TwoThetaGrid
-from pxrdbench.errors import EvaluationError
+from pxrdbench.errors import EvaluationError, PxrdbenchWarning
 from pxrdbench.learning.networks.registry import Classifier
 from pxrdbench.tracks.load import Part
 
@@ -27,7 +27,7 @@ MakePatterns = Callable[
 _NEAR_ONE = 1e-3
 
 
-class ProbabilityWarning(UserWarning):
+class ProbabilityWarning(PxrdbenchWarning):
     """A model gives what look like probabilities where logits are asked for."""
 
 

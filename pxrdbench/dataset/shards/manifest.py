@@ -34,7 +34,7 @@ from annotated_types import Ge, Le
 from pxrdbench.dataset.recipes.card import RecipeCard
 from pxrdbench.dataset.storage.open import open_store
 from pxrdbench.dataset.storage.store import Store
-from pxrdbench.errors import ShardError
+from pxrdbench.errors import PxrdbenchWarning, ShardError
 from pxrdbench.outside import guard, one_line, parse_strict_json, read_model, take
 
 # 2: records hold a checksum of each block. Sets of layout 1 are read without.
@@ -57,7 +57,7 @@ Count = Annotated[int, Ge(0), Le(MOST_COUNT)]
 _RECORD_NAME = re.compile(r"shard-\d{6,12}\.json", re.ASCII)
 
 
-class ShardWarning(UserWarning):
+class ShardWarning(PxrdbenchWarning):
     """Samples that a set should hold are not there."""
 
 
