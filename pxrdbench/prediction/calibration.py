@@ -1,8 +1,8 @@
 """How far reader and network are believed: numbers fitted on measured patterns.
 
-Fitted by ``docs/fit_prediction.py`` on the named RRUFF patterns whose place in the
-list is a multiple of three (62 of 184), by the likelihood of the true group; reported
-is what the other 122 say (docs/predict.md).
+Fitted by ``docs/measure_prediction.py fit`` on the named RRUFF patterns whose place in
+the list is a multiple of three (62 of 184), by the likelihood of the true group;
+reported is what the other 122 say (docs/predict.md).
 """
 
 import json

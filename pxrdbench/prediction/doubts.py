@@ -175,7 +175,7 @@ def find_contradictions(
     if known.cell is None and no_cell > 0.5:
         return ()  # the cell may be what is wrong
     volume = found.cells[0].volume
-    if known.log_volume(volume) > _VOLUME_DOUBT:
+    if known.log_room(volume) > _VOLUME_DOUBT:
         return ()
     if not known.formula:
         return (

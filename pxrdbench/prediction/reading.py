@@ -17,7 +17,7 @@ from pxrdbench.diffraction.radiation import Radiation
 from pxrdbench.errors import PatternError
 from pxrdbench.indexing.cells.find import Cell
 from pxrdbench.indexing.groups.posterior import GroupPosterior
-from pxrdbench.indexing.groups.reading import read_groups
+from pxrdbench.indexing.groups.reading import read_groups, score_weight
 from pxrdbench.indexing.index import (
     READ_CELLS,
     Indexing,
@@ -28,8 +28,6 @@ from pxrdbench.indexing.lines.line_list import LineList
 from pxrdbench.prediction.calibration import Calibration
 from pxrdbench.prediction.known import Known
 
-# A score counts for so much in the weights of cells (`indexing.groups.reading`).
-_SCORE = 0.6
 # Log-likelihoods of volumes that differ by less than this leave cells as they are.
 _ALIKE = 0.5
 # What a list of lines does not tell: errors and widths [degrees], and how far lines
@@ -161,8 +159,10 @@ def _weigh_volumes(
         raise AssertionError("only what was read has cells")
     more = [known.log_volume(cell.volume) for cell in found.cells]
     if known.cell is None and max(more) - more[0] > _ALIKE:
+        # Whole, as a likelihood does: scores count in part.
+        part = score_weight(measured=reading.is_measured)
         cells = [
-            replace(cell, score=cell.score + extra / _SCORE)
+            replace(cell, score=cell.score + extra / part)
             for cell, extra in zip(found.cells, more, strict=True)
         ]
         cells.sort(key=lambda cell: -cell.score)

@@ -1,13 +1,14 @@
 """Fit the weights of candidate cells on scans: where `groups/reading.py` has them from.
 
-    python tests/indexing/measure_weights.py [--simulated 139]
+    python tests/indexing/measure_weights.py [--simulated 279]
 
 Which of a scan's candidates is right is fitted as a multinomial logit of score, misfit,
-evidence, free numbers, ln volume, share of lines indexed, and whether it is a multiple
-of a better one that indexes no more; that one of them is right, as a logit of score,
-free numbers and share of the heaviest. The scans: every third named RRUFF pattern, and
-simulated ``laboratory`` ones, without impurities, of crystals of `open/structure-type`
-dev, at most 40 a crystal system. Needs PXRDBENCH_TEST_DATA.
+evidence, free numbers, ln volume, share of lines indexed, whether it is a multiple of a
+better one that indexes no more, and ln of the expected prior of its groups; that one of
+them is right, as a logit of score, free numbers and share of the heaviest. The scans:
+every third named RRUFF pattern, and simulated ``laboratory`` ones, without impurities,
+of crystals of `open/structure-type` dev, at most 40 a crystal system. Needs
+PXRDBENCH_TEST_DATA.
 """
 
 import argparse
@@ -44,11 +45,21 @@ from pxrdbench.indexing.groups.reading import (
 from pxrdbench.indexing.lines.find import find_lines
 from pxrdbench.tracks.load import load_track
 
-CANDIDATES, LEAST_RESIDUAL = 12, 0.05
-NAMES = ("score", "misfit", "evidence", "free number", "ln volume", "indexed", "empty")
+# As many are fitted as `index.READ_CELLS`, of twice as many that are found.
+CANDIDATES, FITTED, LEAST_RESIDUAL = 20, 10, 0.05
+NAMES = (
+    "score",
+    "misfit",
+    "evidence",
+    "free number",
+    "ln volume",
+    "indexed",
+    "empty",
+    "frequency",
+)
 # Penalty on squared weights in units of SCALE, in all as of so many scans.
 RIDGE = 0.1
-SCALE = np.array([10.0, 1.0, 10.0, 1.0, 1.0, 1.0, 1.0])
+SCALE = np.array([10.0, 1.0, 10.0, 1.0, 1.0, 1.0, 1.0, 1.0])
 
 
 def simulated_cases(count):
@@ -97,7 +108,7 @@ def describe(angles, scan, true):
         return None
     model, prior = model_measured(angles, scan, "CuKa"), group_prior("icsd")
     rows, right = [], []
-    for cell in cells:
+    for cell in cells[:FITTED]:
         fit = fit_intensities(model, cell.conventional, cell.bravais_lattice)
         if fit is None or fit.residual > 0.95:
             continue
@@ -115,6 +126,7 @@ def describe(angles, scan, true):
                 math.log(cell.volume),
                 _indexed_share(cell),
                 _is_empty_multiple(cell, cells),
+                math.log(max(found.expected_prior, 1e-12)),
             )
         )
         right.append(same_lattice(true, cell.primitive, 0.01, 1.0))
@@ -129,7 +141,7 @@ def log_share(weights, numbers, right):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--simulated", type=int, default=139)
+    parser.add_argument("--simulated", type=int, default=279)
     choice = parser.parse_args()
     cases = [*named_cases(), *simulated_cases(choice.simulated)]
     described = [d for d in (describe(*case) for case in cases) if d is not None]

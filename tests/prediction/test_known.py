@@ -45,8 +45,20 @@ def test_a_group_holds_its_mineral(formula, group, volume, others):
     assert factor[group] == 1.0
     for other in others:
         assert factor[other] < 1.0
-    assert known.log_volume(volume) > -4.0
-    assert known.log_volume(0.3 * known.formula_volume) < -4.0
+    assert known.log_room(volume) > -4.0
+    assert known.log_room(0.3 * known.formula_volume) < -4.0
+    assert known.log_volume(0.3 * known.formula_volume) == -3.0
+
+
+def test_units_that_are_rare_make_a_cell_unlikely():
+    known = make_known(formula="SiO2")
+    unit = known.formula_volume
+    one, four, five = (known.log_volume(n * unit) for n in (1, 4, 5))
+    assert one == 0.0
+    assert -1.0 < four < 0.0
+    # Five units, or four that are large: less than four.
+    assert five < four - 0.9
+    assert known.log_room(5 * unit) == 0.0
 
 
 def test_priors_come_from_names_files_and_numbers(tmp_path):

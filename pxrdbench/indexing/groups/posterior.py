@@ -67,12 +67,15 @@ class CellEvidence:
             of one pattern share.
         allowance: Log-likelihood of all lines, were they allowed.
         residual: Of the fit.
+        expected_prior: Mean of the prior over the groups, each by its probability under
+            this cell: how frequent crystals of the kind that the cell says are.
     """
 
     log_group: Groups
     log_weight: float
     allowance: float
     residual: float
+    expected_prior: float
 
 
 @cache
@@ -200,11 +203,13 @@ def weigh_groups(
         )
     with np.errstate(divide="ignore"):
         log_group = np.log(weight) + highest
+    total = float(weight.sum())
     return CellEvidence(
         log_group=log_group,
         log_weight=_log_sum(log_group),
         allowance=float(allowance.sum()),
         residual=fit.residual,
+        expected_prior=float(weight @ prior) / total if total > 0.0 else 0.0,
     )
 
 

@@ -35,22 +35,24 @@ _WORST_RESIDUAL = 0.9
 # the evidence of its groups and of lines that are not seen. Chosen on ``dev``.
 _SCORE, _EVIDENCE, _MISFIT = 0.6, 0.3, 3.0
 # The same of measured scans, whose scores and evidence are not as sharp as their errors
-# say; besides, what a free number of the metric costs, ln of the volume, and the share
-# of lines that is indexed. Multinomial logits of which candidate is right, fitted to
-# every third named RRUFF pattern (62) and 139 simulated scans of crystals of ``dev``
-# before the last changes of the search; `tests/indexing/measure_weights.py` fits them
-# anew: now 0.203, 0.083, 2.25, -1.17, 1.31, 3.19 in the order below.
-_MEASURED_SCORE, _MEASURED_EVIDENCE, _MEASURED_MISFIT = 0.186, 0.072, 3.2
-_FREE_NUMBER, _LOG_VOLUME, _INDEXED = -0.82, 0.64, 5.2
-# Against a lattice whose further lines are all unseen (natural logarithm): judged,
-# after quartz was read in twice its cell; the same program fits 0.99.
-_EMPTY_MULTIPLE = 1.5
+# say; besides, what a free number of the metric costs, ln of the volume, the share of
+# lines that is indexed, and ln of how frequent the cell's groups are: evidence that is
+# believed by a tenth would leave a tenth of the prior. Multinomial logits of which
+# candidate is right, fitted to every third named RRUFF pattern (62) and 277 simulated
+# scans of crystals of ``dev`` (`tests/indexing/measure_weights.py`); on patterns left
+# out of the fit the prior's term takes ln of the right one's share from -0.62 to -0.51
+# (named) and from -0.47 to -0.43 (simulated).
+_MEASURED_SCORE, _MEASURED_EVIDENCE, _MEASURED_MISFIT = 0.264, 0.106, 2.17
+_FREE_NUMBER, _LOG_VOLUME, _INDEXED = 0.14, 2.23, 2.33
+_FREQUENCY = 0.98
+# Against a lattice that is a multiple of a better one and indexes no more lines: such
+# as quartz read in twice its cell.
+_EMPTY_MULTIPLE = 0.44
 # Log-odds that one of the candidates is right. Of scans by score, free numbers and
 # share of indexed lines of the heaviest, fitted to the same patterns; of clean patterns
-# by a residual above 2e-3 (97 % of found cells are right on ``dev``). Anew: -1.15,
-# 0.065, 0.57, -0.05.
-_MEASURED_ODDS, _ODDS_OF_SCORE = -0.91, 0.08
-_ODDS_OF_FREE_NUMBER, _ODDS_OF_INDEXED = 0.71, -0.54
+# by a residual above 2e-3 (97 % of found cells are right on ``dev``).
+_MEASURED_ODDS, _ODDS_OF_SCORE = -1.35, 0.063
+_ODDS_OF_FREE_NUMBER, _ODDS_OF_INDEXED = 0.53, 0.41
 _CLEAN_ODDS, _ODDS_OF_LOG_RESIDUAL = 4.5, 1.5
 # Of a stated cell each centring is weighed by what it forbids, half of which is
 # believed, and less above a residual; lines of two of its lattices are one within so
@@ -106,9 +108,8 @@ def read_model(
     fits: list[LatticeIntensities | None] = []
     found: list[CellEvidence | None] = []
     highest = max((cell.score for cell in cells), default=0.0)
-    weight, hopeless = _SCORE, _HOPELESS
-    if model.measured:
-        weight, hopeless = _MEASURED_SCORE, _MEASURED_HOPELESS
+    weight = score_weight(measured=model.measured)
+    hopeless = _MEASURED_HOPELESS if model.measured else _HOPELESS
     for cell in cells:
         if weight * (highest - cell.score) > hopeless:
             fits.append(None)
@@ -206,6 +207,11 @@ def _centring_evidence(
     return out * min(1.0, _GOOD_FIT / max(whole.residual, 1e-9))
 
 
+def score_weight(*, measured: bool) -> float:
+    """What one of a candidate's score adds to the logarithm of its weight."""
+    return _MEASURED_SCORE if measured else _SCORE
+
+
 def _log_weight(cell: Cell, one: CellEvidence, *, measured: bool) -> float:
     """Logarithm of a candidate's weight, up to a constant."""
     evidence = one.log_weight + one.allowance
@@ -220,6 +226,7 @@ def _log_weight(cell: Cell, one: CellEvidence, *, measured: bool) -> float:
         + _FREE_NUMBER * _free_numbers(cell)
         + _LOG_VOLUME * math.log(cell.volume)
         + _INDEXED * _indexed_share(cell)
+        + _FREQUENCY * math.log(max(one.expected_prior, 1e-12))
     )
 
 
