@@ -159,10 +159,11 @@ def _weigh_volumes(
         raise AssertionError("only what was read has cells")
     more = [known.log_volume(cell.volume) for cell in found.cells]
     if known.cell is None and max(more) - more[0] > _ALIKE:
-        # Whole, as a likelihood does: scores count in part.
+        # Whole, as a likelihood does: scores count in part. The cell that fits best
+        # keeps its score, by which it is known how likely one is right.
         part = score_weight(measured=reading.is_measured)
         cells = [
-            replace(cell, score=cell.score + extra / part)
+            replace(cell, score=cell.score + (extra - max(more)) / part)
             for cell, extra in zip(found.cells, more, strict=True)
         ]
         cells.sort(key=lambda cell: -cell.score)
