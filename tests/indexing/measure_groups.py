@@ -189,7 +189,7 @@ def main():
         else clean_cases(options.part, options.count)
     )
     classes = load_symmetry_tables().extinction_group
-    results, times, none, matched = [], [], 0, []
+    results, times, none, matched, systems = [], [], 0, [], []
     for number, (angles, pattern, cell, group) in enumerate(cases):
         radiation = "CuKa" if measured else "CuKa1"
         start = time.process_time()
@@ -215,6 +215,7 @@ def main():
             same = [same_lattice(true, c.primitive, *tolerances) for c in cells]
             best = found.best_cell
             matched.append((any(same[:1]), any(same[:5]), best >= 0 and same[best]))
+            systems.append(crystal_system(group))
         order = np.argsort(-probability, kind="stable")
         symbols = np.bincount(classes[1:], probability[1:])
         best = int(symbols.argmax())
@@ -236,11 +237,19 @@ def main():
                 f"residual {found.residual:.3f}",
             )  # fmt: skip
     if matched:
-        first, five, heaviest = 100 * np.mean(matched, axis=0)
-        print(
-            f"cells: first by lines {first:.1f}, of five {five:.1f}, heaviest of all "
-            f"{heaviest:.1f} %"
-        )
+        high = ("cubic", "tetragonal", "hexagonal", "trigonal")
+        for title, wanted in (
+            *((system, (system,)) for system in CRYSTAL_SYSTEMS),
+            ("of high symmetry", high),
+            ("all", CRYSTAL_SYSTEMS),
+        ):
+            chosen = [m for m, s in zip(matched, systems, strict=True) if s in wanted]
+            if chosen:
+                first, five, heaviest = 100 * np.mean(chosen, axis=0)
+                print(
+                    f"cells, {title} ({len(chosen)}): first by lines {first:.1f}, of "
+                    f"five {five:.1f}, heaviest of all {heaviest:.1f} %"
+                )
     columns = list(zip(*results, strict=True))
     for system in (*CRYSTAL_SYSTEMS, "all"):
         chosen = [r for r in results if system in {"all", r[0]}]

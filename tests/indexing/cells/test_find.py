@@ -65,6 +65,18 @@ def list_of(angle, error=0.001, noisy=False, first=5.0):
     )
 
 
+# Certificate of NIST SRM 640e (2015), silicon at 22.5 °C: 2θ for 1.5405929 Å.
+SILICON_640E = (28.441, 47.300, 56.120, 69.126, 76.372, 88.025)
+
+
+def test_the_certified_lines_of_silicon_are_indexed():
+    lines = replace(list_of(SILICON_640E), wavelength=1.5405929)
+    best = find_cells(lines)[0]
+    assert best.bravais_lattice == "cF"
+    assert best.conventional[0] == pytest.approx(5.431179, abs=2e-4)
+    assert sorted(map(tuple, np.sort(abs(best.hkl), axis=1)))[0] == (0, 0, 4)
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_crystals_are_indexed(name):
     group, lattice, cell = KNOWN[name]
